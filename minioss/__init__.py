@@ -1,0 +1,30 @@
+"""gpt-oss in pure NumPy, made to be read, with a Cython hot path."""
+
+from minioss.cache import Cache
+from minioss.checkpoint.loading import load
+from minioss.checkpoint.synthetic import synthesize
+from minioss.config import Config, RopeConfig, preset
+from minioss.errors import InputError, NotFiniteError
+from minioss.model import Model
+from minioss.text.generation import Token, generate, generate_batch
+from minioss.text.streaming import TextStream, stream_text
+from minioss.text.tokenizer import load_tokenizer
+
+__all__ = [
+    "Cache",
+    "Config",
+    "InputError",
+    "Model",
+    "NotFiniteError",
+    "RopeConfig",
+    "TextStream",
+    "Token",
+    "generate",
+    "generate_batch",
+    "load",
+    "load_tokenizer",
+    "preset",
+    "stream_text",
+    "synthesize",
+]
+__version__ = "0.1.0"

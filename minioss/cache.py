@@ -1,0 +1,150 @@
+"""The cache: the keys and values of the tokens already seen.
+
+A full layer keeps every token; its arrays grow in chunks. A sliding layer needs only the
+last ``window`` tokens: its arrays are rings, where the token at position p lies in slot
+p mod window, so its memory stays flat however long the text grows.
+
+One call of the model extends every layer and then commits. Until the commit nothing that
+was there is overwritten: a call that is interrupted leaves the cache as it was.
+"""
+
+from dataclasses import dataclass
+from weakref import WeakSet
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from minioss.config import Config
+from minioss.errors import InputError
+
+CHUNK = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A state to come back to: the rings, and how much of the full layers counts."""
+
+    length: int
+    rings: dict[int, tuple[NDArray, NDArray]]
+
+
+class FullLayer:
+    """Keys and values of all tokens: (capacity, H, K) each, of which the first ``length`` count."""
+
+    def __init__(self, heads: tuple[int, int], dtype: DTypeLike) -> None:
+        self.key, self.value = np.empty((2, 0, *heads), dtype)
+
+    def extend(self, length: int, key_THK: NDArray, value_THK: NDArray) -> tuple[NDArray, NDArray]:
+        end = length + len(key_THK)
+        if end > len(self.key):
+            self.key, self.value = (self._grown(old[:length], end) for old in (self.key, self.value))
+        self.key[length:end], self.value[length:end] = key_THK, value_THK
+        return self.key[:end], self.value[:end]
+
+    def _grown(self, old: NDArray, end: int) -> NDArray:
+        # A quarter more than before, so that a long text is not copied once a chunk.
+        capacity = -(-max(end, len(old) * 5 // 4) // CHUNK) * CHUNK
+        grown = np.empty((capacity, *old.shape[1:]), old.dtype)
+        grown[: len(old)] = old
+        return grown
+
+
+class SlidingLayer:
+    """Keys and values of the last ``window`` tokens: rings of (window, H, K)."""
+
+    def __init__(self, window: int, heads: tuple[int, int], dtype: DTypeLike) -> None:
+        self.key, self.value = np.zeros((2, window, *heads), dtype)
+        self.pending: tuple[NDArray, NDArray] | None = None
+
+    def extend(self, length: int, key_THK: NDArray, value_THK: NDArray) -> tuple[NDArray, NDArray]:
+        window = len(self.key)
+        # The first new query sees window - 1 tokens before itself.
+        slots = np.arange(max(0, length - window + 1), length) % window
+        self.pending = key_THK, value_THK
+        return np.concatenate([self.key[slots], key_THK]), np.concatenate([self.value[slots], value_THK])
+
+    def commit(self, length: int) -> None:
+        window = len(self.key)
+        key_THK, value_THK = self.pending
+        kept = min(window, len(key_THK))
+        slots = np.arange(length + len(key_THK) - kept, length + len(key_THK)) % window
+        self.key[slots], self.value[slots] = key_THK[-kept:], value_THK[-kept:]
+        self.pending = None
+
+
+class Cache:
+    """What one prompt has seen so far, in every layer.
+
+    Parameters
+    ----------
+    config : the model's shape
+    dtype : type of the keys and values, the model's own
+    """
+
+    def __init__(self, config: Config, dtype: DTypeLike) -> None:
+        self.config = config
+        self.heads = (config.num_key_value_heads, config.head_dim)
+        self.length = 0
+        self.layers = [
+            FullLayer(self.heads, dtype) if window is None else SlidingLayer(window, self.heads, dtype)
+            for window in map(config.window, range(config.num_hidden_layers))
+        ]
+        self._snapshots: WeakSet[Snapshot] = WeakSet()
+
+    def window(self, layer: int) -> int | None:
+        """How many tokens, itself included, a query of this layer sees; ``None`` means all."""
+        return self.config.window(layer)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the keys and values of all layers."""
+        return sum(layer.key.nbytes + layer.value.nbytes for layer in self.layers)
+
+    def extend(self, layer: int, key_THK: NDArray, value_THK: NDArray) -> tuple[NDArray, NDArray]:
+        """Add a layer's keys and values of T new tokens.
+
+        Returns
+        -------
+        key_SHK, value_SHK : (S, H, K)
+            All that the new queries may see, oldest first; the last T are the new ones.
+        """
+        return self.layers[layer].extend(self.length, key_THK, value_THK)
+
+    def commit(self, count: int) -> None:
+        """End a call that added ``count`` tokens to every layer."""
+        if count == 0:
+            return
+        for layer in self.layers:
+            if isinstance(layer, SlidingLayer):
+                layer.commit(self.length)
+        self.length += count
+
+    def snapshot(self) -> Snapshot:
+        """Remember this state: copies of the rings; of the full layers, the length alone."""
+        rings = {
+            index: (layer.key.copy(), layer.value.copy())
+            for index, layer in enumerate(self.layers)
+            if isinstance(layer, SlidingLayer)
+        }
+        snapshot = Snapshot(self.length, rings)
+        self._snapshots.add(snapshot)
+        return snapshot
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot of this cache. It may be restored again and again.
+
+        Raises
+        ------
+        InputError
+            Where the snapshot is of another cache, or was taken after a state that the cache
+            has gone back to since: its tokens in the full layers may be overwritten.
+        """
+        if snapshot not in self._snapshots:
+            raise InputError(
+                f"the snapshot of length {snapshot.length} is of another cache, or of a text that "
+                "this cache has gone back from; expected one on the way to its present state"
+            )
+        for index, (key, value) in snapshot.rings.items():
+            self.layers[index].key[:], self.layers[index].value[:] = key, value
+        self.length = snapshot.length
+        self._snapshots = WeakSet(other for other in self._snapshots if other.length <= snapshot.length)

@@ -1,0 +1,39 @@
+"""The command line: ``minioss info``, ``generate``, ``synth``."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from minioss import __version__
+from minioss.cli import generate, info, synth
+from minioss.errors import InputError, NotFiniteError
+
+COMMANDS = (info, generate, synth)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0, 1 (the model failed), 2 (wrong input) or 130 (Ctrl-C)."""
+    parser = argparse.ArgumentParser(prog="minioss", description="gpt-oss in NumPy, with a Cython hot path.")
+    parser.add_argument("--version", action="version", version=f"minioss {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_to(commands)
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options)
+    except (InputError, NotFiniteError, OSError, MemoryError) as error:
+        if isinstance(error, BrokenPipeError):
+            return _reader_has_gone()
+        print(f"minioss: {error or 'out of memory'}", file=sys.stderr)
+        return 1 if isinstance(error, NotFiniteError) else 2
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _reader_has_gone() -> int:
+    """`minioss … | head` is no error; keep Python from complaining when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

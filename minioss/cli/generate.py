@@ -1,0 +1,172 @@
+"""``minioss generate``: continue a text."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import tiktoken
+
+from minioss import machine
+from minioss.checkpoint.loading import load
+from minioss.cli.progress import ProgressBar
+from minioss.errors import InputError
+from minioss.model import Model
+from minioss.text.generation import Token, generate, generate_batch
+from minioss.text.streaming import TextStream, stream_text
+from minioss.text.tokenizer import load_tokenizer, token_bytes
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    """Define the command's arguments."""
+    parser = commands.add_parser(
+        "generate",
+        help="continue a text",
+        usage="minioss generate FOLDER PROMPT [options]\n       minioss generate FOLDER --prompts FILE [options]",
+    )
+    parser.add_argument("arguments", nargs="+", metavar="FOLDER PROMPT", help="the model folder, and the raw text to continue")
+    parser.add_argument("--prompts", metavar="FILE", help="continue several texts at once: one a line")
+    parser.add_argument("--max-new-tokens", type=int, default=256, metavar="N", help="stop after N tokens (256)")
+    parser.add_argument("--temperature", type=float, default=1.0, metavar="X", help="0 for the most probable token (1)")
+    parser.add_argument("--top-k", type=int, metavar="N", help="only the N most probable tokens")
+    parser.add_argument("--top-p", type=float, default=1.0, metavar="X", help="only the most probable that reach X")
+    parser.add_argument("--min-p", type=float, default=0.0, metavar="X", help="only those X times as probable as the best")
+    parser.add_argument("--repetition-penalty", type=float, default=1.0, metavar="X", help="above 1: less repetition")
+    parser.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same text")
+    parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before TEXT (may be repeated)")
+    parser.add_argument("--logprobs", type=int, metavar="N", help="instead of text, a line a token, with the N best")
+    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    parser.add_argument("--kernels", choices=("numpy", "cython"), help="cython where it is built, unless you say")
+    parser.add_argument("--verbose", action="store_true", help="tokens a second and memory, on stderr")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Load, continue, print."""
+    folder, prompts = _inputs(options)
+    model = load(folder, options.dtype, options.kernels)
+    encoding = load_tokenizer(folder, model.config.vocab_size)
+    ids = [encoding.encode(prompt, allowed_special="all") for prompt in prompts]
+    if options.prompts:
+        if options.logprobs is not None:
+            raise InputError("--logprobs is for one prompt; expected no --prompts beside it")
+        return _print_batch(model, encoding, prompts, ids, options)
+    return _print_one(model, encoding, ids[0], options)
+
+
+def _inputs(options: argparse.Namespace) -> tuple[str, list[str]]:
+    """The folder and the prompts, or what is missing."""
+    folder, *prompt = options.arguments
+    if options.prompts:
+        if prompt:
+            raise InputError(f"there is a prompt {prompt[0]!r} and a file --prompts {options.prompts}; expected one of them")
+        return folder, _read_prompts(Path(options.prompts))
+    if not prompt:
+        if Path(folder).is_dir():
+            raise InputError(f"no prompt given: expected minioss generate {folder} PROMPT")
+        raise InputError("no model folder given: expected minioss generate FOLDER PROMPT")
+    if len(prompt) > 1:
+        raise InputError(f"there are {len(prompt)} arguments after the folder; expected one prompt (in quotes?)")
+    if not prompt[0]:
+        raise InputError("the prompt is empty; expected at least one character")
+    return folder, prompt
+
+
+def _read_prompts(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text: {error}") from None
+    for number, line in enumerate(lines, 1):
+        if not line:
+            raise InputError(f"line {number} of {path} is empty; expected a prompt on each line")
+    if not lines:
+        raise InputError(f"{path} is empty; expected a prompt on each line")
+    return lines
+
+
+def _sampling(options: argparse.Namespace) -> dict:
+    names = ("max_new_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
+    return {name: getattr(options, name) for name in names} | {"top_logprobs": options.logprobs or 0}
+
+
+def _print_one(model: Model, encoding: tiktoken.Encoding, ids: list[int], options: argparse.Namespace) -> int:
+    clock = Clock(len(ids))
+    bar = ProgressBar("reading the prompt")
+    tokens = clock.watch(generate(model, ids, progress=bar, **_sampling(options)))
+    if options.logprobs is not None:
+        for token in tokens:
+            print(_logprob_line(token, encoding), flush=True)
+    else:
+        text = (token for token in tokens if token not in model.stop_tokens)
+        for piece in stream_text(text, encoding, options.stop):
+            print(piece, end="", flush=True)
+        print()
+    if options.verbose:
+        clock.report()
+    return 0
+
+
+def _logprob_line(token: Token, encoding: tiktoken.Encoding) -> str:
+    def spelled(entry: int) -> str:
+        return repr(token_bytes(encoding, entry).decode("utf-8", "backslashreplace"))
+
+    best = "  ".join(f"{spelled(entry.token)} {entry.logprob:.3f}" for entry in token.top_logprobs)
+    return f"{int(token):6d} {spelled(token):20} {token.logprob:8.3f}   {best}".rstrip()
+
+
+def _print_batch(
+    model: Model, encoding: tiktoken.Encoding, prompts: list[str], ids: list[list[int]], options: argparse.Namespace
+) -> int:
+    streams = [TextStream(encoding, options.stop) for _ in prompts]
+    texts = [""] * len(prompts)
+    clock = Clock(sum(map(len, ids)))
+    rows = generate_batch(model, ids, progress=ProgressBar("reading the prompts"), **_sampling(options))
+    bar = ProgressBar("writing")
+    for count, row in enumerate(clock.watch(rows), 1):
+        for index, token in enumerate(row):
+            if token is not None and token not in model.stop_tokens:
+                texts[index] += streams[index].push(token)
+        bar(count, options.max_new_tokens)
+        if all(stream.stopped for stream in streams):
+            break
+    bar.wipe()
+    for prompt, text, stream in zip(prompts, texts, streams, strict=True):
+        print(f"> {prompt}\n{text}{stream.finish()}\n")
+    if options.verbose:
+        clock.report()
+    return 0
+
+
+class Clock:
+    """Counts and times what a generation gives out."""
+
+    def __init__(self, prompt_tokens: int) -> None:
+        self._prompt_tokens = prompt_tokens
+        self._times = [time.perf_counter()]
+        self._tokens = 0
+
+    def watch(self, rows: Iterator) -> Iterator:
+        for row in rows:
+            self._times.append(time.perf_counter())
+            self._tokens += sum(token is not None for token in row) if isinstance(row, list) else 1
+            yield row
+
+    def report(self) -> None:
+        """Tokens a second, and memory, on stderr."""
+        start, *ends = self._times
+        if not ends:
+            return
+        first = ends[0] - start
+        print(f"prompt: {self._prompt_tokens} tokens in {first:.2f} s, {self._prompt_tokens / first:.2f} tokens/s", file=sys.stderr)
+        if len(ends) > 1:
+            seconds = ends[-1] - ends[0]
+            per_row = self._tokens / len(ends)
+            rate = per_row * (len(ends) - 1) / seconds
+            print(f"text: {self._tokens} tokens, {rate:.2f} tokens/s, {1 / rate:.3f} s a token", file=sys.stderr)
+        own, peak = machine.own_memory(), machine.peak_memory()
+        if own is not None:
+            print(f"memory beyond mapped files: {own / 1e9:.2f} GB", file=sys.stderr)
+        if peak is not None:
+            print(f"peak memory, mapped files included: {peak / 1e9:.2f} GB", file=sys.stderr)
