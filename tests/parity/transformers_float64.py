@@ -50,16 +50,21 @@ def float32_means_float64():
         torch.float, torch.float32 = saved
 
 
-def load(folder: Path):
-    """A model folder in the Hugging Face layout as transformers' own model, in true float64."""
+def load_as_saved(folder: Path, dtype=torch.bfloat16):
+    """A model folder in the Hugging Face layout as transformers' own model."""
     mxfp4 = "quantization_config" in json.loads((folder / "config.json").read_text())
-    model = AutoModelForCausalLM.from_pretrained(
+    return AutoModelForCausalLM.from_pretrained(
         folder,
-        dtype=torch.float64,
+        dtype=dtype,
         attn_implementation="eager",
         experts_implementation="eager",
         **({"quantization_config": Mxfp4Config(dequantize=True)} if mxfp4 else {}),
     ).eval()
+
+
+def load(folder: Path):
+    """The same in true float64."""
+    model = load_as_saved(folder, torch.float64)
     for name, module in list(model.named_modules()):
         if isinstance(module, modeling_gpt_oss.GptOssRMSNorm):
             parent, _, child = name.rpartition(".")
