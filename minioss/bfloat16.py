@@ -55,7 +55,9 @@ def decode(bits: NDArray[np.uint16], dtype: DTypeLike = np.float32) -> NDArray[n
     >>> decode(np.array([0x3F80, 0xC040], np.uint16))
     array([ 1., -3.], dtype=float32)
     """
-    return np.left_shift(bits, 16, dtype=np.uint32).view(np.float32).astype(dtype, copy=False)
+    values = np.left_shift(bits, 16, dtype=np.uint32).view(np.float32)
+    with np.errstate(invalid="ignore"):  # a NaN stays one, without a warning
+        return values.astype(dtype, copy=False)
 
 
 def encode(values: NDArray[np.float32]) -> NDArray[np.uint16]:
