@@ -48,7 +48,9 @@ def matmul(x_TD: NDArray, weight_ND: Weight) -> NDArray:
     step = max(1, VALUES_PER_CHUNK // D)
     for first in range(0, N, step):
         rows = slice(first, first + step)
-        y_TN[:, rows] = x_TD @ decode(weight_ND[rows], x_TD.dtype).T
+        # In one order of memory, whichever way round the file has it: the same bits come out.
+        chunk_ND = np.ascontiguousarray(decode(weight_ND[rows], x_TD.dtype))
+        y_TN[:, rows] = x_TD @ chunk_ND.T
     return y_TN
 
 

@@ -82,7 +82,9 @@ def _entries(path: Path, header: bytes, data_size: int) -> dict[str, Entry]:
         raise InputError(f"the header of {path} is not JSON: {error}") from None
     if not isinstance(content, dict):
         raise InputError(f"the header of {path} is {type(content).__name__}; expected an object")
-    content.pop("__metadata__", None)
+    metadata = content.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise InputError(f"__metadata__ in {path} is {str(metadata)[:200]}; expected an object of strings")
     entries = {name: _entry(path, name, fields) for name, fields in content.items()}
     _check_cover(path, entries, data_size)
     return entries

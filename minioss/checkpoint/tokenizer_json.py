@@ -102,21 +102,29 @@ def read(path: Path) -> Vocabulary:
         pattern = _pattern(content["pre_tokenizer"])
         byte_of = {character: byte for byte, character in byte_characters().items()}
         ranks = {bytes(map(byte_of.__getitem__, spelled)): rank for spelled, rank in vocab.items() if spelled not in special}
-        ids = [*ranks.values(), *special.values()]
-        well_formed = all(type(token) is int and 0 <= token < 2**31 for token in ids) and len(set(ids)) == len(ids)
+        _check_ids(path, ranks, special)
         _check_merges(path, merges, vocab)
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is not a byte-level BPE tokenizer: {type(error).__name__} {error}") from None
-    if not well_formed or not all(bytes([byte]) in ranks for byte in range(256)):
-        raise InputError(f"{path} has ids that are no numbers or stand twice, or has no token for some byte")
     return Vocabulary(ranks, special, pattern)
 
 
 def _pattern(pre_tokenizer: dict[str, Any]) -> str:
     steps = pre_tokenizer.get("pretokenizers", [pre_tokenizer])
     return next(step["pattern"]["Regex"] for step in steps if step["type"] == "Split")
+
+
+def _check_ids(path: Path, ranks: dict[bytes, int], special: dict[str, int]) -> None:
+    for token, rank in [*ranks.items(), *special.items()]:
+        if type(rank) is not int or not 0 <= rank < 2**31:
+            raise InputError(f"{path} gives {token!r} the id {rank!r}; expected a number from 0 on")
+    if len({*ranks.values(), *special.values()}) < len(ranks) + len(set(special.values())):
+        raise InputError(f"{path} gives one id to two tokens")
+    for byte in range(256):
+        if bytes([byte]) not in ranks:
+            raise InputError(f"{path} has no token for the byte {byte}")
 
 
 def _check_merges(path: Path, merges: list[Any], vocab: dict[str, int]) -> None:

@@ -18,7 +18,7 @@ class TextStream:
     Parameters
     ----------
     encoding : the tokenizer
-    stop_strings : the text ends before the first of these
+    stop_strings : the text ends before the first of these to be complete
 
     Examples
     --------
@@ -50,9 +50,9 @@ class TextStream:
         if self.stopped:
             return ""
         text = self._held + new
-        found = [place for stop in self._stop_strings if (place := text.find(stop)) >= 0]
+        found = [(place + len(stop), place) for stop in self._stop_strings if (place := text.find(stop)) >= 0]
         self.stopped = bool(found)
-        end = min(found) if found else len(text) - (0 if final else self._undecided(text))
+        end = min(found)[1] if found else len(text) - (0 if final else self._undecided(text))
         self._held = text[end:]
         return text[:end]
 
