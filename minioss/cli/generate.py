@@ -91,6 +91,14 @@ def _sampling(options: argparse.Namespace) -> dict:
     return {name: getattr(options, name) for name in names} | {"top_logprobs": options.logprobs or 0}
 
 
+# On a terminal a control character could do anything; its picture cannot. Line ends and tabs stay.
+PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | dict.fromkeys(range(0x7F, 0xA0), "␡")
+
+
+def _show(text: str, end: str = "") -> None:
+    print(text.translate(PICTURES) if sys.stdout.isatty() else text, end=end, flush=True)
+
+
 def _print_one(model: Model, encoding: tiktoken.Encoding, ids: list[int], options: argparse.Namespace) -> int:
     clock = Clock(len(ids))
     bar = ProgressBar("reading the prompt")
@@ -101,7 +109,7 @@ def _print_one(model: Model, encoding: tiktoken.Encoding, ids: list[int], option
     else:
         text = (token for token in tokens if token not in model.stop_tokens)
         for piece in stream_text(text, encoding, options.stop):
-            print(piece, end="", flush=True)
+            _show(piece)
         print()
     if options.verbose:
         clock.report()
@@ -133,7 +141,7 @@ def _print_batch(
             break
     bar.wipe()
     for prompt, text, stream in zip(prompts, texts, streams, strict=True):
-        print(f"> {prompt}\n{text}{stream.finish()}\n")
+        _show(f"> {prompt}\n{text}{stream.finish()}\n", end="\n")
     if options.verbose:
         clock.report()
     return 0
