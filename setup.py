@@ -13,7 +13,9 @@ core = Extension(
     sources=["_core/_core.pyx", "_core/mxfp4.c"],
     depends=["_core/mxfp4.h"],
     include_dirs=["_core"],
-    optional=os.environ.get("MINIOSS_REQUIRE_CORE") != "1",
 )
+extensions = cythonize([core], build_dir="build")
+for extension in extensions:  # cythonize makes them anew and forgets this
+    extension.optional = os.environ.get("MINIOSS_REQUIRE_CORE") != "1"
 
-setup(ext_modules=cythonize([core], build_dir="build"))
+setup(ext_modules=extensions)

@@ -4,8 +4,9 @@ A full layer keeps every token; its arrays grow in chunks. A sliding layer needs
 last ``window`` tokens: its arrays are rings, where the token at position p lies in slot
 p mod window, so its memory stays flat however long the text grows.
 
-One call of the model extends every layer and then commits. Until the commit nothing that
-was there is overwritten: a call that is interrupted leaves the cache as it was.
+The model extends every layer by the tokens of one piece of the prompt, and then commits. Until
+the commit nothing that was there is overwritten: a call that is interrupted leaves the cache
+as it was after the last whole piece.
 """
 
 from dataclasses import dataclass
@@ -83,6 +84,7 @@ class Cache:
 
     def __init__(self, config: Config, dtype: DTypeLike) -> None:
         self.config = config
+        self.dtype = np.dtype(dtype)
         self.heads = (config.num_key_value_heads, config.head_dim)
         self.length = 0
         self.layers = [

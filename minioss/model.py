@@ -75,7 +75,7 @@ class Model:
     stop_tokens: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if str(self.dtype) not in ("float32", "float64"):
+        if self.dtype not in (np.float32, np.float64, "float32", "float64"):
             raise InputError(f"dtype is {self.dtype!r}; expected 'float32' or 'float64'")
         seam.choose(self.kernels, self.dtype)
 
@@ -122,12 +122,25 @@ class Model:
         progress: Progress | None = None,
     ) -> list[NDArray]:
         """As calling the model on each prompt with its own cache, but in one pass over the weights."""
-        caches = [self.new_cache() if cache is None else cache for cache in caches]
+        caches = self.checked_caches(caches, len(prompts))
         prompts = [checked(ids, cache, self.config) for ids, cache in zip(prompts, caches, strict=True)]
         # Overflow needs no warning: every layer's output is checked for NaN and infinity.
         with seam.using(seam.choose(self.kernels, self.dtype)), np.errstate(over="ignore", invalid="ignore"):
             hidden = hidden_states(self, prompts, caches, logits, progress)
             return np.split(unembed(self, np.concatenate(hidden)), np.cumsum([len(x) for x in hidden])[:-1])
+
+
+    def checked_caches(self, caches: Sequence[Cache | None], count: int) -> list[Cache]:
+        """One cache a prompt, new where there is None, or an `InputError` that says what is wrong with them."""
+        if len(caches) != count or count == 0:
+            raise InputError(f"there are {count} prompts and {len(caches)} caches; expected at least one, and as many")
+        caches = [self.new_cache() if cache is None else cache for cache in caches]
+        if len(set(map(id, caches))) < count:
+            raise InputError("two prompts have the same cache; expected one each")
+        for cache in caches:
+            if (cache.config, cache.dtype) != (self.config, np.dtype(self.dtype)):
+                raise InputError(f"the cache ({cache.dtype}) is of another model; expected one of this model's new_cache()")
+        return caches
 
 
 def checked(token_ids: ArrayLike, cache: Cache, config: Config) -> NDArray[np.integer]:

@@ -129,6 +129,13 @@ def test_stop_tokens_come_from_the_folder(good, copy):
         minioss.load(copy)
 
 
+def test_the_original_folder_uses_the_stop_tokens_of_the_one_above(folder, tmp_path):
+    shutil.copytree(synthesize(folder, small_config(), layout="original"), tmp_path / "original")
+    assert minioss.load(tmp_path / "original").stop_tokens == ()
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [5]}')
+    assert minioss.load(tmp_path / "original").stop_tokens == (5,)
+
+
 # 120b: names, shapes and index at full size, without its 65 GB
 
 

@@ -199,6 +199,26 @@ def test_a_prompt_beyond_the_context(folder):
     assert model(ids_of(4), cache=cache).shape == (4, 101)
 
 
+def test_wrong_caches(both, folder):
+    model = both["float32"]
+    cache = model.new_cache()
+    with pytest.raises(minioss.InputError, match="there are 2 prompts and 1 caches"):
+        model.batch([[1], [2]], [cache])
+    with pytest.raises(minioss.InputError, match="there are 0 prompts and 0 caches; expected at least one"):
+        model.batch([], [])
+    with pytest.raises(minioss.InputError, match="two prompts have the same cache"):
+        model.batch([[1], [2]], [cache, cache])
+    with pytest.raises(minioss.InputError, match=r"the cache \(float64\) is of another model"):
+        model([1], cache=both["float64"].new_cache())
+    other = minioss.load(synthesize(folder, small_config(head_dim=32)))
+    with pytest.raises(minioss.InputError, match="the cache .* is of another model"):
+        model([1], cache=other.new_cache())
+
+
+def test_a_dtype_may_be_numpys(small):
+    assert minioss.load(small, dtype=np.float64)([1]).dtype == np.float64
+
+
 def test_wrong_options(both, small):
     with pytest.raises(minioss.InputError, match="logits is 'first'; expected 'all' or 'last'"):
         both["float32"]([1], logits="first")

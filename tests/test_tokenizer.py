@@ -93,13 +93,21 @@ def test_neither_file_nor_ranks(tmp_path, monkeypatch):
         minioss.load_tokenizer(tmp_path, 300)
 
 
+def test_ranks_that_were_altered_are_neither_used_nor_downloaded_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    tokenizer.ranks_path().write_bytes(b"altered")
+    with pytest.raises(minioss.InputError, match="tiktoken has not stored the ranks"):
+        minioss.load_tokenizer(tmp_path)
+    assert tokenizer.ranks_path().read_bytes() == b"altered"
+
+
 def test_the_ranks_are_looked_for_where_tiktoken_looks(tmp_path, monkeypatch, tiktoken_ranks):
-    assert tokenizer.ranks_on_disk().parent == tiktoken_ranks and tokenizer.ranks_on_disk().exists()
+    assert tokenizer.ranks_path().parent == tiktoken_ranks and tokenizer.ranks_path().exists()
     monkeypatch.delenv("TIKTOKEN_CACHE_DIR")
     monkeypatch.setenv("DATA_GYM_CACHE_DIR", str(tmp_path))
-    assert tokenizer.ranks_on_disk().parent == tmp_path
+    assert tokenizer.ranks_path().parent == tmp_path
     monkeypatch.delenv("DATA_GYM_CACHE_DIR")
-    assert tokenizer.ranks_on_disk().parent.name == "data-gym-cache"
+    assert tokenizer.ranks_path().parent.name == "data-gym-cache"
 
 
 def broken(change):

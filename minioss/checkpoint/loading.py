@@ -99,8 +99,12 @@ def read_config(folder: Path) -> tuple[Config, str]:
 
 
 def stop_tokens(folder: Path) -> tuple[int, ...]:
-    """The ids that end a text: ``eos_token_id`` of generation_config.json, or else of config.json."""
-    for path in (folder / "generation_config.json", folder / "config.json"):
+    """The ids that end a text: ``eos_token_id`` of generation_config.json, or else of config.json.
+
+    The original layout has neither; its folder ``original`` uses those of the folder above.
+    """
+    places = [folder, folder.parent] if folder.name == "original" else [folder]
+    for path in (place / name for place in places for name in ("generation_config.json", "config.json")):
         content: dict[str, Any] = read_json(path) if path.exists() else {}
         ids = content.get("eos_token_id")
         if ids is not None:

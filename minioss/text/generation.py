@@ -136,9 +136,7 @@ def generate_batch(
         raise InputError(f"top_logprobs is {top_logprobs}; expected 0 or more")
     if seed is not None and seed < 0:
         raise InputError(f"seed is {seed}; expected 0 or more")
-    if not prompts:
-        raise InputError("there are no prompts; expected at least one")
-    caches = [cache or model.new_cache() for cache in caches or [None] * len(prompts)]
+    caches = model.checked_caches([None] * len(prompts) if caches is None else caches, len(prompts))
     streams = np.random.SeedSequence(seed).spawn(len(prompts))
     texts = [
         _Text(checked(ids, cache, model.config), cache, np.random.default_rng(stream))

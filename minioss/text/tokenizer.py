@@ -12,6 +12,7 @@ from minioss.errors import InputError
 
 OFFICIAL = "o200k_harmony"
 OFFICIAL_VOCABULARY = 201088
+RANKS_SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
 RANKS_ADDRESS = "https://openaipublic.blob.core.windows.net/encodings/o200k_base.tiktoken"
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}".encode()
 
@@ -40,7 +41,7 @@ def load_tokenizer(folder: str | Path, vocab_size: int = OFFICIAL_VOCABULARY) ->
             return from_vocabulary(tokenizer_json.read(path), place.name, path)
     if vocab_size != OFFICIAL_VOCABULARY:
         raise InputError(f"{folder} has no tokenizer.json, and no known tokenizer has {vocab_size} tokens")
-    if not ranks_on_disk().exists():
+    if not ranks_are_stored():
         raise InputError(
             f"{folder} has no tokenizer.json, and tiktoken has not stored the ranks of {OFFICIAL}. Copy "
             "tokenizer.json from the official model folder, or run once where there is a network: "
@@ -59,8 +60,14 @@ def from_vocabulary(vocabulary: tokenizer_json.Vocabulary, name: str, path: Path
         raise InputError(f"{path} has a pattern that tiktoken cannot read: {error}") from None
 
 
-def ranks_on_disk() -> Path:
-    """Where tiktoken looks for the ranks before it would download them."""
+def ranks_are_stored() -> bool:
+    """Whether tiktoken will find its ranks on disk. Otherwise, or if they were altered, it would download them."""
+    path = ranks_path()
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == RANKS_SHA256
+
+
+def ranks_path() -> Path:
+    """Where tiktoken stores the ranks of o200k, which o200k_harmony shares."""
     folder = os.environ.get("TIKTOKEN_CACHE_DIR") or os.environ.get("DATA_GYM_CACHE_DIR")
     folder = folder or os.path.join(tempfile.gettempdir(), "data-gym-cache")
     return Path(folder) / hashlib.sha1(RANKS_ADDRESS.encode()).hexdigest()
