@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike
 from minioss.errors import InputError
 
 try:
-    from minioss import _core
+    import minioss._core as _core
 except ImportError as error:
     CYTHON: Mapping[str, Callable] = {}
     MISSING: str | None = str(error)

@@ -50,7 +50,7 @@ def matmul(x_TD: NDArray, weight_ND: Weight) -> NDArray:
         rows = slice(first, first + step)
         # In one order of memory, whichever way round the file has it: the same bits come out.
         chunk_ND = np.ascontiguousarray(decode(weight_ND[rows], x_TD.dtype))
-        y_TN[:, rows] = x_TD @ chunk_ND.T
+        y_TN[:, rows] = (chunk_ND @ x_TD.T).T
     return y_TN
 
 
