@@ -70,7 +70,14 @@ def test_an_empty_stop_string_is_refused():
 logits_of = st.integers(0, 2**32).map(lambda seed: 3 * np.random.default_rng(seed).standard_normal(40))
 
 
-@given(logits_of, st.floats(0.1, 5), st.one_of(st.none(), st.integers(1, 50)), st.floats(0.01, 1), st.floats(0, 1))
+@settings(max_examples=400)
+@given(
+    logits_of,
+    st.floats(0.1, 5),
+    st.one_of(st.none(), st.integers(1, 50)),
+    st.floats(0.01, 1),
+    st.one_of(st.just(0), st.floats(0, 1)),
+)
 def test_candidates(logits, temperature, top_k, top_p, min_p):
     ids, probabilities = candidates(logits, Sampling(1.0, temperature, top_k, top_p, min_p))
     full = np.exp(log_softmax(logits / temperature))

@@ -59,7 +59,14 @@ CASES = {
         small_config(head_dim=32, rope=yarn(original_max_position_embeddings=4, truncate=True)), tokens=64, seed=7
     ),
     "low-limit": Case(
-        small_config(swiglu_limit=1.25, swiglu_alpha=1.3, rms_norm_eps=1e-2, num_local_experts=4, num_experts_per_tok=3),
+        small_config(
+            swiglu_limit=1.25,
+            swiglu_alpha=1.3,
+            rms_norm_eps=1e-2,
+            num_local_experts=4,
+            num_experts_per_tok=3,
+            rope=yarn(beta_fast=1.5, beta_slow=1.5),  # both ends of the ramp in one place
+        ),
         tokens=64,
         seed=8,
     ),
