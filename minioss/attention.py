@@ -76,9 +76,7 @@ def attention(
     return linear(mixed_TnK.reshape(len(x_TD), -1), weights.output)
 
 
-def attend(
-    query_TnK: NDArray, key_SHK: NDArray, value_SHK: NDArray, sinks_n: NDArray, window: int | None
-) -> NDArray:
+def attend(query_TnK: NDArray, key_SHK: NDArray, value_SHK: NDArray, sinks_n: NDArray, window: int | None) -> NDArray:
     """Attention of the last T of S positions, in blocks of queries that bound the memory.
 
     Parameters

@@ -24,9 +24,7 @@ def _check_int(config: Any, name: str) -> None:
 
 def _check_float(config: Any, name: str) -> None:
     value = getattr(config, name)
-    _require(
-        type(value) in (int, float) and 0 < value < float("inf"), name, repr(value), "a positive, finite number"
-    )
+    _require(type(value) in (int, float) and 0 < value < float("inf"), name, repr(value), "a positive, finite number")
 
 
 @dataclass(frozen=True)
@@ -107,9 +105,7 @@ class Config:
             f"num_hidden_layers = {self.num_hidden_layers}",
         )
         heads, kv_heads = self.num_attention_heads, self.num_key_value_heads
-        _require(
-            heads % kv_heads == 0, "num_attention_heads", heads, f"a multiple of num_key_value_heads = {kv_heads}"
-        )
+        _require(heads % kv_heads == 0, "num_attention_heads", heads, f"a multiple of num_key_value_heads = {kv_heads}")
         _require(self.head_dim % 2 == 0, "head_dim", self.head_dim, "an even number (RoPE turns pairs)")
         _require(
             self.num_experts_per_tok <= self.num_local_experts,

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -26,7 +27,7 @@ else:
     CYTHON = {"mxfp4.decode": _core.mxfp4_decode}
     MISSING = None
 
-_bound: ContextVar[Mapping[str, Callable]] = ContextVar("bound", default={})
+_bound: ContextVar[Mapping[str, Callable]] = ContextVar("bound", default=MappingProxyType({}))
 
 Function = TypeVar("Function", bound=Callable)
 

@@ -129,7 +129,6 @@ class Model:
             hidden = hidden_states(self, prompts, caches, logits, progress)
             return np.split(unembed(self, np.concatenate(hidden)), np.cumsum([len(x) for x in hidden])[:-1])
 
-
     def checked_caches(self, caches: Sequence[Cache | None], count: int) -> list[Cache]:
         """One cache a prompt, new where there is None, or an `InputError` that says what is wrong with them."""
         if len(caches) != count or count == 0:
@@ -139,7 +138,9 @@ class Model:
             raise InputError("two prompts have the same cache; expected one each")
         for cache in caches:
             if (cache.config, cache.dtype) != (self.config, np.dtype(self.dtype)):
-                raise InputError(f"the cache ({cache.dtype}) is of another model; expected one of this model's new_cache()")
+                raise InputError(
+                    f"the cache ({cache.dtype}) is of another model; expected one of this model's new_cache()"
+                )
         return caches
 
 
@@ -153,9 +154,7 @@ def checked(token_ids: ArrayLike, cache: Cache, config: Config) -> NDArray[np.in
     outside = np.flatnonzero((ids_T < 0) | (ids_T >= config.vocab_size))
     if outside.size:
         position = outside[0]
-        raise InputError(
-            f"token {position} of the prompt is {ids_T[position]}; expected 0 to {config.vocab_size - 1}"
-        )
+        raise InputError(f"token {position} of the prompt is {ids_T[position]}; expected 0 to {config.vocab_size - 1}")
     if cache.length + len(ids_T) > config.max_position_embeddings:
         raise InputError(
             f"the text would be {cache.length + len(ids_T)} tokens long; "
@@ -227,9 +226,7 @@ def layer(
     return y_TD
 
 
-def not_finite(
-    x_TD: NDArray, normed_TD: NDArray, routing: Routing, weights: ExpertWeights, config: Config
-) -> str:
+def not_finite(x_TD: NDArray, normed_TD: NDArray, routing: Routing, weights: ExpertWeights, config: Config) -> str:
     """Which part of a layer gave NaN or infinity: the attention, an expert, or several."""
     if not np.isfinite(x_TD).all():
         return "the attention gave NaN or infinity"

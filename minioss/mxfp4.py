@@ -64,9 +64,7 @@ class MXFP4Array:
 
 
 @kernels.twin
-def decode(
-    blocks: NDArray[np.uint8], scales: NDArray[np.uint8], dtype: DTypeLike = np.float32
-) -> NDArray[np.floating]:
+def decode(blocks: NDArray[np.uint8], scales: NDArray[np.uint8], dtype: DTypeLike = np.float32) -> NDArray[np.floating]:
     """Turn packed blocks into numbers.
 
     Parameters

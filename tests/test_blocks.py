@@ -28,7 +28,8 @@ def weights_of_every_format(random, N, D):
     yield BFloat16Array(random.integers(0x3E00, 0x4000, (N, D), dtype=np.uint16))
     yield BFloat16Array(random.integers(0x3E00, 0x4000, (D, N), dtype=np.uint16)).swapaxes(0, 1)
     yield MXFP4Array(
-        random.integers(0, 256, (N, D // 32, 16), dtype=np.uint8), random.integers(120, 130, (N, D // 32), dtype=np.uint8)
+        random.integers(0, 256, (N, D // 32, 16), dtype=np.uint8),
+        random.integers(120, 130, (N, D // 32), dtype=np.uint8),
     )
 
 
@@ -48,7 +49,9 @@ def test_linear_is_the_product_whatever_the_format_and_the_chunk(random, N, bloc
 def test_a_product_decodes_no_more_than_a_chunk(random, monkeypatch):
     sizes = []
     decode = linear.decode
-    monkeypatch.setattr(linear, "decode", lambda weight, dtype: sizes.append(math.prod(weight.shape)) or decode(weight, dtype))
+    monkeypatch.setattr(
+        linear, "decode", lambda weight, dtype: sizes.append(math.prod(weight.shape)) or decode(weight, dtype)
+    )
     monkeypatch.setattr(linear, "VALUES_PER_CHUNK", 1000)
     linear.matmul(np.ones((2, 64)), BFloat16Array(random.integers(0, 2**14, (500, 64), dtype=np.uint16)))
     assert max(sizes) <= 1000 and sum(sizes) == 500 * 64
@@ -145,7 +148,15 @@ def naive_attention(query, key, value, sinks, window):
 
 
 @settings(max_examples=60)
-@given(seeds, st.integers(1, 9), st.integers(0, 9), st.integers(1, 3), st.integers(1, 4), st.one_of(st.none(), st.integers(1, 12)), st.integers(1, 200))
+@given(
+    seeds,
+    st.integers(1, 9),
+    st.integers(0, 9),
+    st.integers(1, 3),
+    st.integers(1, 4),
+    st.one_of(st.none(), st.integers(1, 12)),
+    st.integers(1, 200),
+)
 def test_attention_by_the_definition(random, T, before, H, G, window, scores_per_block):
     K, S = 4, before + T
     query = random.standard_normal((T, H * G, K))

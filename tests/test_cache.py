@@ -23,7 +23,9 @@ def extend_all(cache, count):
     """Add ``count`` tokens to every layer; return the positions that each layer hands out."""
     seen = []
     for layer in range(cache.config.num_hidden_layers):
-        keys, values = cache.extend(layer, numbered(cache.length, count, cache.config), -numbered(cache.length, count, cache.config))
+        keys, values = cache.extend(
+            layer, numbered(cache.length, count, cache.config), -numbered(cache.length, count, cache.config)
+        )
         assert np.array_equal(keys, -values)
         seen.append(keys[:, 0, 0].tolist())
     cache.commit(count)

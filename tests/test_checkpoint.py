@@ -148,7 +148,9 @@ def test_the_released_models_at_full_shape(tmp_path, preset, gigabytes, layout, 
     def sparse(file, tensors, chunks):
         start = header(tensors)
         file.write(start)
-        file.truncate(len(start) + sum(int(np.prod(shape)) * (1 if dtype == "U8" else 2) for dtype, shape in tensors.values()))
+        file.truncate(
+            len(start) + sum(int(np.prod(shape)) * (1 if dtype == "U8" else 2) for dtype, shape in tensors.values())
+        )
 
     monkeypatch.setattr(synthetic.safetensors, "write", sparse)
     monkeypatch.setattr(synthetic.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, 10**12))
@@ -168,9 +170,16 @@ def test_the_released_models_at_full_shape(tmp_path, preset, gigabytes, layout, 
 
 
 def test_the_official_names_of_the_120b():
-    names = {layout: [tensor.name for tensor in layouts.tensors(minioss.preset("120b"), layout, True)] for layout in ("huggingface", "original")}
+    names = {
+        layout: [tensor.name for tensor in layouts.tensors(minioss.preset("120b"), layout, True)]
+        for layout in ("huggingface", "original")
+    }
     assert len(names["huggingface"]) == 3 + 36 * 19 and len(names["original"]) == 3 + 36 * 15
-    assert {"model.layers.35.mlp.experts.gate_up_proj_blocks", "lm_head.weight", "model.layers.0.self_attn.sinks"} <= set(names["huggingface"])
+    assert {
+        "model.layers.35.mlp.experts.gate_up_proj_blocks",
+        "lm_head.weight",
+        "model.layers.0.self_attn.sinks",
+    } <= set(names["huggingface"])
     assert {"block.35.mlp.mlp1_weight.blocks", "unembedding.weight", "block.0.attn.qkv.bias"} <= set(names["original"])
 
 
@@ -242,7 +251,9 @@ def test_a_missing_tensor(copy):
 
 def test_a_wrong_shape(copy):
     change_json(copy, "config.json", num_local_experts=16)
-    refused(copy, "model.layers.0.mlp.router.weight has shape (8, 96); expected (num_local_experts, hidden_size) = (16, 96)")
+    refused(
+        copy, "model.layers.0.mlp.router.weight has shape (8, 96); expected (num_local_experts, hidden_size) = (16, 96)"
+    )
 
 
 def test_a_wrong_type(copy):

@@ -66,7 +66,10 @@ def test_verbose_goes_to_stderr(small):
 
 
 def test_kernels_and_types(small):
-    texts = {run("generate", small, "x", "--temperature", 0, "--max-new-tokens", 9, *more).stdout for more in ((), ("--kernels", "numpy"))}
+    texts = {
+        run("generate", small, "x", "--temperature", 0, "--max-new-tokens", 9, *more).stdout
+        for more in ((), ("--kernels", "numpy"))
+    }
     assert len(texts) == 1
     assert run("generate", small, "x", "--dtype", "float64", "--max-new-tokens", 2).returncode == 0
 
@@ -87,17 +90,27 @@ def test_stop_text(small):
 
 def test_several_prompts(small, tmp_path):
     (tmp_path / "prompts").write_text("One\nAnother one\n", encoding="utf-8")
-    together = run("generate", small, "--prompts", tmp_path / "prompts", "--temperature", 0, "--max-new-tokens", 9, "--verbose")
-    alone = [run("generate", small, prompt, "--temperature", 0, "--max-new-tokens", 9).stdout for prompt in ("One", "Another one")]
+    together = run(
+        "generate", small, "--prompts", tmp_path / "prompts", "--temperature", 0, "--max-new-tokens", 9, "--verbose"
+    )
+    alone = [
+        run("generate", small, prompt, "--temperature", 0, "--max-new-tokens", 9).stdout
+        for prompt in ("One", "Another one")
+    ]
     assert together.stdout == f"> One\n{alone[0]}\n> Another one\n{alone[1]}\n"
     assert "text: 18 tokens" in together.stderr
 
 
 def test_what_generate_says_when_something_is_missing(small, tmp_path):
-    assert refused("generate", "Once upon a time") == "minioss: no model folder given: expected minioss generate FOLDER PROMPT\n"
+    assert (
+        refused("generate", "Once upon a time")
+        == "minioss: no model folder given: expected minioss generate FOLDER PROMPT\n"
+    )
     assert "no prompt given" in refused("generate", small)
     assert "the prompt is empty" in refused("generate", small, "")
-    assert "there are 2 arguments after the folder; expected one prompt (in quotes?)" in refused("generate", small, "Once", "upon")
+    assert "there are 2 arguments after the folder; expected one prompt (in quotes?)" in refused(
+        "generate", small, "Once", "upon"
+    )
     assert "there is no folder" in refused("generate", tmp_path / "nowhere", "x")
     assert "No such file" in refused("generate", small, "--prompts", tmp_path / "nowhere")
     assert "expected one of them" in refused("generate", small, "x", "--prompts", tmp_path)
@@ -113,18 +126,25 @@ def test_options_that_are_wrong(small):
     assert "temperature is -1.0" in refused("generate", small, "x", "--temperature", "-1")
     assert "invalid int value: 'many'" in refused("generate", small, "x", "--max-new-tokens", "many")
     assert "unrecognized arguments: --temprature" in refused("generate", small, "x", "--temprature", "1")
-    assert "float64 runs in NumPy alone" in refused("generate", small, "x", "--dtype", "float64", "--kernels", "cython") or minioss.kernels.MISSING
+    assert (
+        "float64 runs in NumPy alone" in refused("generate", small, "x", "--dtype", "float64", "--kernels", "cython")
+        or minioss.kernels.MISSING
+    )
     assert "invalid choice: 'generat'" in refused("generat")
     assert "a stop string is empty" in refused("generate", small, "x", "--stop", "")
 
 
 def test_a_prompt_beyond_the_context(folder):
     out = synthesize(folder, small_config(vocab_size=272, max_position_embeddings=64))
-    assert "the text would be 65 tokens long; expected at most max_position_embeddings = 64" in refused("generate", out, "x" * 65)
+    assert "the text would be 65 tokens long; expected at most max_position_embeddings = 64" in refused(
+        "generate", out, "x" * 65
+    )
 
 
 def test_a_model_without_a_tokenizer(folder):
-    assert "has no tokenizer.json, and no known tokenizer has 101 tokens" in refused("generate", synthesize(folder, small_config()), "x")
+    assert "has no tokenizer.json, and no known tokenizer has 101 tokens" in refused(
+        "generate", synthesize(folder, small_config()), "x"
+    )
 
 
 def test_nan_scales_end_a_generation_with_layer_and_expert(folder):
@@ -160,7 +180,9 @@ def test_info_adds_up_what_the_released_model_is(tmp_path, monkeypatch, capsys):
     def sparse(file, tensors, chunks):
         start = header(tensors)
         file.write(start)
-        file.truncate(len(start) + sum(int(np.prod(shape)) * (1 if dtype == "U8" else 2) for dtype, shape in tensors.values()))
+        file.truncate(
+            len(start) + sum(int(np.prod(shape)) * (1 if dtype == "U8" else 2) for dtype, shape in tensors.values())
+        )
 
     monkeypatch.setattr(synthetic.safetensors, "write", sparse)
     config = minioss.preset("20b")
@@ -189,7 +211,19 @@ def test_info_on_what_is_no_model(tmp_path):
 
 
 def test_synth_makes_what_is_asked_for(tmp_path):
-    done = run("synth", tmp_path / "m", "--layout", "original", "--hidden-size", 64, "--num-hidden-layers", 2, "--rms-norm-eps", "1e-5", "--dense")
+    done = run(
+        "synth",
+        tmp_path / "m",
+        "--layout",
+        "original",
+        "--hidden-size",
+        64,
+        "--num-hidden-layers",
+        2,
+        "--rms-norm-eps",
+        "1e-5",
+        "--dense",
+    )
     assert done.returncode == 0 and done.stdout == f"{tmp_path / 'm'}: 2 layers of random weights, seed 0\n"
     model = minioss.load(tmp_path / "m")
     assert model.config.hidden_size == 64 and len(model.weights.layers) == 2
@@ -199,7 +233,9 @@ def test_synth_makes_what_is_asked_for(tmp_path):
 def test_synth_on_what_cannot_be(tmp_path):
     assert "invalid choice: '7b'" in refused("synth", tmp_path / "m", "--preset", "7b")
     assert "hidden_size is 100" in refused("synth", tmp_path / "m", "--hidden-size", 100)
-    assert "the original layout has no place for it" in refused("synth", tmp_path / "m", "--layout", "original", "--swiglu-alpha", 2)
+    assert "the original layout has no place for it" in refused(
+        "synth", tmp_path / "m", "--layout", "original", "--swiglu-alpha", 2
+    )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -101,7 +101,9 @@ def test_the_original_layout_holds_official_shapes():
 
 def test_rope_parameters_as_transformers_5_writes_them():
     rope = RELEASED_20B["rope_scaling"] | {"rope_theta": 150000}
-    assert from_json(without(RELEASED_20B, "rope_scaling", "rope_theta") | {"rope_parameters": rope}) == minioss.preset("20b")
+    assert from_json(without(RELEASED_20B, "rope_scaling", "rope_theta") | {"rope_parameters": rope}) == minioss.preset(
+        "20b"
+    )
 
 
 def test_a_missing_truncate_is_true_as_transformers_has_it():
@@ -124,7 +126,10 @@ def rope_with(**changes):
         (RELEASED_20B | {"model_type": "llama"}, "model_type is 'llama'; expected 'gpt_oss'"),
         (without(RELEASED_20B, "model_type"), "there is no model_type, and no num_experts with rope_scaling_factor"),
         ({}, "there is no model_type"),
-        (without(RELEASED_20B, "head_dim", "hidden_size"), "there is no head_dim, hidden_size; expected a positive integer"),
+        (
+            without(RELEASED_20B, "head_dim", "hidden_size"),
+            "there is no head_dim, hidden_size; expected a positive integer",
+        ),
         (without(RELEASED_ORIGINAL_20B, "experts_per_token"), "there is no num_experts_per_tok"),
         (RELEASED_20B | {"rope_scaling": None}, "rope_scaling is None, with no rope_type"),
         (without(RELEASED_20B, "rope_scaling"), "rope_scaling is None, with no rope_type"),
@@ -135,19 +140,31 @@ def rope_with(**changes):
         (rope_with(factor=0.5), "factor is 0.5; expected a number of at least 1"),
         (rope_with(truncate="no"), "truncate is no; expected true or false"),
         (rope_with(mscale=0.7), "rope_scaling has mscale = 0.7; gpt-oss has no such thing"),
-        (rope_with(original_max_position_embeddings=4096.5), "original_max_position_embeddings is 4096.5; expected a positive integer"),
+        (
+            rope_with(original_max_position_embeddings=4096.5),
+            "original_max_position_embeddings is 4096.5; expected a positive integer",
+        ),
         (RELEASED_20B | {"rope_theta": 1}, "rope_theta is 1; expected a number above 1"),
         (without(RELEASED_20B, "rope_theta"), "rope_scaling has no rope_theta"),
         (RELEASED_20B | {"hidden_size": "2880"}, "hidden_size is '2880'; expected a positive integer"),
         (RELEASED_20B | {"hidden_size": True}, "hidden_size is True; expected a positive integer"),
         (RELEASED_20B | {"hidden_size": 0}, "hidden_size is 0; expected a positive integer"),
         (RELEASED_20B | {"swiglu_limit": -1}, "swiglu_limit is -1; expected a positive, finite number"),
-        (RELEASED_20B | {"layer_types": ["full_attention"]}, "layer_types is 1 entries; expected num_hidden_layers = 24"),
+        (
+            RELEASED_20B | {"layer_types": ["full_attention"]},
+            "layer_types is 1 entries; expected num_hidden_layers = 24",
+        ),
         (RELEASED_20B | {"layer_types": ["linear"] * 24}, "layer_types is linear; expected 'sliding_attention' or"),
         (RELEASED_20B | {"layer_types": "all"}, "layer_types is 'all'; expected a list"),
-        (RELEASED_20B | {"num_key_value_heads": 7}, "num_attention_heads is 64; expected a multiple of num_key_value_heads = 7"),
+        (
+            RELEASED_20B | {"num_key_value_heads": 7},
+            "num_attention_heads is 64; expected a multiple of num_key_value_heads = 7",
+        ),
         (RELEASED_20B | {"head_dim": 63}, "head_dim is 63; expected an even number"),
-        (RELEASED_20B | {"num_experts_per_tok": 33}, "num_experts_per_tok is 33; expected at most num_local_experts = 32"),
+        (
+            RELEASED_20B | {"num_experts_per_tok": 33},
+            "num_experts_per_tok is 33; expected at most num_local_experts = 32",
+        ),
         (RELEASED_20B | {"attention_bias": False}, "attention_bias is False; expected True"),
         (RELEASED_20B | {"tie_word_embeddings": True}, "tie_word_embeddings is True; expected False"),
         (RELEASED_20B | {"hidden_act": "gelu"}, "hidden_act is 'gelu'; expected 'silu'"),

@@ -63,7 +63,9 @@ def test_a_marked_function_is_replaced_for_the_length_of_a_with():
 def test_the_choice_stays_within_its_thread():
     seen = []
     with kernels.using({"mxfp4.decode": lambda *_: "replaced"}):
-        thread = threading.Thread(target=lambda: seen.append(mxfp4.decode(np.zeros((1, 16), np.uint8), np.zeros(1, np.uint8))))
+        thread = threading.Thread(
+            target=lambda: seen.append(mxfp4.decode(np.zeros((1, 16), np.uint8), np.zeros(1, np.uint8)))
+        )
         thread.start()
         thread.join()
     assert isinstance(seen[0], np.ndarray)
@@ -81,7 +83,12 @@ def test_the_model_uses_the_choice(tiny, monkeypatch, core):
     calls = []
     twin = kernels.CYTHON["mxfp4.decode"]
     monkeypatch.setitem(kernels.CYTHON, "mxfp4.decode", lambda *given: calls.append(1) or twin(*given))
-    for choice, dtype, used in [("numpy", "float32", False), (None, "float64", False), (None, "float32", True), ("cython", "float32", True)]:
+    for choice, dtype, used in [
+        ("numpy", "float32", False),
+        (None, "float64", False),
+        (None, "float32", True),
+        ("cython", "float32", True),
+    ]:
         calls.clear()
         minioss.load(tiny, dtype=dtype, kernels=choice)([1, 2])
         assert bool(calls) == used

@@ -194,7 +194,9 @@ def test_a_prompt_beyond_the_context(folder):
     model = minioss.load(synthesize(folder, small_config(max_position_embeddings=64)))
     cache = model.new_cache()
     model(ids_of(60), cache=cache)
-    with pytest.raises(minioss.InputError, match="the text would be 65 tokens long; expected at most max_position_embeddings = 64"):
+    with pytest.raises(
+        minioss.InputError, match="the text would be 65 tokens long; expected at most max_position_embeddings = 64"
+    ):
         model(ids_of(5), cache=cache)
     assert model(ids_of(4), cache=cache).shape == (4, 101)
 

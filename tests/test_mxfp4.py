@@ -29,7 +29,10 @@ def test_every_byte_and_scale_in_float64():
     values = mxfp4.decode(*every_pair(), np.float64).reshape(256, 256, 2)
     assert np.isnan(values[255]).all()
     for scale in range(255):
-        expected = [[e2m1(byte & 15) * Fraction(2) ** (scale - 127), e2m1(byte >> 4) * Fraction(2) ** (scale - 127)] for byte in range(256)]
+        expected = [
+            [e2m1(byte & 15) * Fraction(2) ** (scale - 127), e2m1(byte >> 4) * Fraction(2) ** (scale - 127)]
+            for byte in range(256)
+        ]
         assert [list(map(Fraction, pair)) for pair in values[scale].tolist()] == expected
 
 

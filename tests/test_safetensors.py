@@ -107,8 +107,14 @@ def entry(dtype, shape, start, stop):
         (built({"x": entry("U8", [-1], 0, 1)}, b"0"), r"shape \[-1\]; expected up to 8 positive numbers"),
         (built({"x": entry("U8", [2**62, 2**62], 0, 1)}, b"0"), "its data_offsets .* hold 1"),
         (built({"x": entry("F32", [1], 0, 3)}, b"000"), r"takes 4 bytes; its data_offsets \[0, 3\] hold 3"),
-        (built({"x": entry("U8", [9], 0, 9)}, b"0123"), "ends at byte 9 of the data, which has 4: the file is truncated"),
-        (built({"x": entry("U8", [3], 0, 3), "y": entry("U8", [3], 2, 5)}, b"01234"), "y .* overlaps the tensor before it"),
+        (
+            built({"x": entry("U8", [9], 0, 9)}, b"0123"),
+            "ends at byte 9 of the data, which has 4: the file is truncated",
+        ),
+        (
+            built({"x": entry("U8", [3], 0, 3), "y": entry("U8", [3], 2, 5)}, b"01234"),
+            "y .* overlaps the tensor before it",
+        ),
         (built({"x": entry("U8", [1], 0, 1), "y": entry("U8", [1], 2, 3)}, b"012"), "y .* leaves a gap before it"),
         (built({"x": entry("U8", [1], 0, 1)}, b"012"), "has 3 bytes of data, of which its tensors cover 1"),
     ],
@@ -150,7 +156,9 @@ def test_random_bytes(folder, content):
 
 
 @settings(max_examples=600)
-@given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), min_size=1, max_size=4), st.integers(-9, 9))
+@given(
+    st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), min_size=1, max_size=4), st.integers(-9, 9)
+)
 def test_mutated_bytes(folder, changes, more):
     content = bytearray(GOOD)
     for place, value in changes:

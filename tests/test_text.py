@@ -208,7 +208,9 @@ def test_log_probabilities(model):
 def test_a_given_cache_is_continued(model):
     cache = model.new_cache()
     model([1, 2, 3], cache=cache)
-    assert list(minioss.generate(model, [4, 5], cache=cache, max_new_tokens=6, temperature=0)) == greedily(model, [1, 2, 3, 4, 5], 6)
+    assert list(minioss.generate(model, [4, 5], cache=cache, max_new_tokens=6, temperature=0)) == greedily(
+        model, [1, 2, 3, 4, 5], 6
+    )
     assert cache.length == 5 + 5
 
 

@@ -37,7 +37,9 @@ def read(official, tmp_path_factory):
     return minioss.load_tokenizer(folder)
 
 
-words = st.sampled_from([" the", "don't", "WE'LL", "12345", "\r\n", "  \n ", "naïve", "東京", "🏳️‍🌈", "\u0301", "//\n", " .", "<|end|>", "İ"])
+words = st.sampled_from(
+    [" the", "don't", "WE'LL", "12345", "\r\n", "  \n ", "naïve", "東京", "🏳️‍🌈", "\u0301", "//\n", " .", "<|end|>", "İ"]
+)
 texts = st.one_of(st.text(max_size=200), st.lists(st.one_of(words, st.text(max_size=4)), max_size=30).map("".join))
 
 
@@ -63,7 +65,9 @@ def test_known_ids(read):
     assert read.encode("2 + 2 = 4") == [17, 659, 220, 17, 314, 220, 19]
     known = {"<|return|>": 200002, "<|constrain|>": 200003, "<|channel|>": 200005, "<|start|>": 200006}
     known |= {"<|end|>": 200007, "<|message|>": 200008, "<|call|>": 200012, "<|endofprompt|>": 200018}
-    assert {name: read.encode(name, allowed_special="all") for name in known} == {name: [id] for name, id in known.items()}
+    assert {name: read.encode(name, allowed_special="all") for name in known} == {
+        name: [id] for name, id in known.items()
+    }
     assert read.n_vocab == 201088
 
 
@@ -142,12 +146,21 @@ def test_merges_in_the_order_of_the_ids_are_read(tmp_path, merges):
         (broken(lambda content: content.pop("pre_tokenizer")), "KeyError 'pre_tokenizer'"),
         (broken(lambda content: content["model"].pop("vocab")), "KeyError 'vocab'"),
         (broken(lambda content: content["model"]["vocab"].update({"日本": 300})), "is not a byte-level BPE"),
-        (broken(lambda content: content["model"]["vocab"].update({"ab": "x"})), "gives b'ab' the id 'x'; expected a number from 0 on"),
+        (
+            broken(lambda content: content["model"]["vocab"].update({"ab": "x"})),
+            "gives b'ab' the id 'x'; expected a number from 0 on",
+        ),
         (broken(lambda content: content["model"]["vocab"].update({"ab": 97})), "gives one id to two tokens"),
         (broken(lambda content: content["model"]["vocab"].pop(SPELL[0])), "has no token for the byte 0"),
         (broken(lambda content: content.update(added_tokens=[1])), "is not a byte-level BPE"),
-        (broken(lambda content: content["pre_tokenizer"]["pretokenizers"][0]["pattern"].update(Regex="(")), "has a pattern that tiktoken cannot read"),
-        (with_merges({"ab": 301, "abc": 300}, ["a b", "ab c"]), "merges 'ab' and 'c' into token 300 after a merge into 301"),
+        (
+            broken(lambda content: content["pre_tokenizer"]["pretokenizers"][0]["pattern"].update(Regex="(")),
+            "has a pattern that tiktoken cannot read",
+        ),
+        (
+            with_merges({"ab": 301, "abc": 300}, ["a b", "ab c"]),
+            "merges 'ab' and 'c' into token 300 after a merge into 301",
+        ),
         (with_merges({}, ["a b"]), "KeyError 'ab'"),
         (with_merges({}, ["a b c"]), "is not a byte-level BPE"),
     ],

@@ -19,14 +19,17 @@ FIXED = {"attention_bias": True, "tie_word_embeddings": False, "hidden_act": "si
 SWITCHED_OFF = {"partial_rotary_factor": 1.0, "mscale": None, "mscale_all_dim": None}
 
 NAME_IN_ORIGINAL = {
+    "num_hidden_layers": "num_hidden_layers",
     "num_local_experts": "num_experts",
     "num_experts_per_tok": "experts_per_token",
-} | {
-    name: name
-    for name in (
-        "num_hidden_layers vocab_size hidden_size intermediate_size swiglu_limit head_dim "
-        "num_attention_heads num_key_value_heads sliding_window"
-    ).split()
+    "vocab_size": "vocab_size",
+    "hidden_size": "hidden_size",
+    "intermediate_size": "intermediate_size",
+    "swiglu_limit": "swiglu_limit",
+    "head_dim": "head_dim",
+    "num_attention_heads": "num_attention_heads",
+    "num_key_value_heads": "num_key_value_heads",
+    "sliding_window": "sliding_window",
 }
 ROPE_NAME_IN_ORIGINAL = {
     "rope_theta": "rope_theta",
@@ -102,7 +105,7 @@ def _from_original(content: dict[str, Any]) -> Config:
 
 
 def _build(kind: Callable[..., Any], given: dict[str, Any], **more: Any) -> Any:
-    required = {"num_hidden_layers", *NAME_IN_ORIGINAL} - {"swiglu_limit"} if kind is Config else set()
+    required = NAME_IN_ORIGINAL.keys() - {"swiglu_limit"} if kind is Config else set()
     if missing := required - given.keys():
         names = ", ".join(sorted(missing))
         raise InputError(f"there is no {names}; expected a positive integer each")

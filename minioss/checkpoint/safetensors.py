@@ -22,7 +22,12 @@ from numpy.typing import NDArray
 from minioss.bfloat16 import BFloat16Array
 from minioss.errors import InputError
 
-DTYPES = {"BF16": np.dtype("<u2"), "F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "U8": np.dtype("u1")}
+DTYPES: dict[str, np.dtype] = {
+    "BF16": np.dtype("<u2"),
+    "F16": np.dtype("<f2"),
+    "F32": np.dtype("<f4"),
+    "U8": np.dtype("u1"),
+}
 HEADER_LIMIT = 100_000_000
 
 
@@ -125,8 +130,7 @@ def _check_cover(path: Path, entries: Mapping[str, Entry], data_size: int) -> No
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].stop)):
         if entry.stop > data_size:
             raise InputError(
-                f"{name} in {path} ends at byte {entry.stop} of the data, which has {data_size}: "
-                "the file is truncated"
+                f"{name} in {path} ends at byte {entry.stop} of the data, which has {data_size}: the file is truncated"
             )
         if entry.start != end:
             fault = "overlaps the tensor before it" if entry.start < end else "leaves a gap before it"

@@ -131,7 +131,9 @@ def _small_files(config: Config, layout: str, dense: bool, tokenizer: str | Path
     ends = {"bos_token_id": special.get(tokenizer_json.BEGINNING), "pad_token_id": special.get(tokenizer_json.PADDING)}
     if layout == ORIGINAL:
         return files | {"config.json": _json_bytes(config_json.to_original(config))}
-    files["config.json"] = _json_bytes(config_json.to_huggingface(config, not dense, ends | {"eos_token_id": stops[:1]}))
+    files["config.json"] = _json_bytes(
+        config_json.to_huggingface(config, not dense, ends | {"eos_token_id": stops[:1]})
+    )
     files["generation_config.json"] = _json_bytes(ends | {"do_sample": True, "eos_token_id": stops})
     return files
 

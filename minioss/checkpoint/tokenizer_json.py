@@ -101,7 +101,9 @@ def read(path: Path) -> Vocabulary:
         special = {token["content"]: token["id"] for token in content["added_tokens"]}
         pattern = _pattern(content["pre_tokenizer"])
         byte_of = {character: byte for byte, character in byte_characters().items()}
-        ranks = {bytes(map(byte_of.__getitem__, spelled)): rank for spelled, rank in vocab.items() if spelled not in special}
+        ranks = {
+            bytes(map(byte_of.__getitem__, spelled)): rank for spelled, rank in vocab.items() if spelled not in special
+        }
         _check_ids(path, ranks, special)
         _check_merges(path, merges, vocab)
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:

@@ -25,13 +25,17 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         help="continue a text",
         usage="minioss generate FOLDER PROMPT [options]\n       minioss generate FOLDER --prompts FILE [options]",
     )
-    parser.add_argument("arguments", nargs="+", metavar="FOLDER PROMPT", help="the model folder, and the raw text to continue")
+    parser.add_argument(
+        "arguments", nargs="+", metavar="FOLDER PROMPT", help="the model folder, and the raw text to continue"
+    )
     parser.add_argument("--prompts", metavar="FILE", help="continue several texts at once: one a line")
     parser.add_argument("--max-new-tokens", type=int, default=256, metavar="N", help="stop after N tokens (256)")
     parser.add_argument("--temperature", type=float, default=1.0, metavar="X", help="0 for the most probable token (1)")
     parser.add_argument("--top-k", type=int, metavar="N", help="only the N most probable tokens")
     parser.add_argument("--top-p", type=float, default=1.0, metavar="X", help="only the most probable that reach X")
-    parser.add_argument("--min-p", type=float, default=0.0, metavar="X", help="only those X times as probable as the best")
+    parser.add_argument(
+        "--min-p", type=float, default=0.0, metavar="X", help="only those X times as probable as the best"
+    )
     parser.add_argument("--repetition-penalty", type=float, default=1.0, metavar="X", help="above 1: less repetition")
     parser.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same text")
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before TEXT (may be repeated)")
@@ -60,7 +64,9 @@ def _inputs(options: argparse.Namespace) -> tuple[str, list[str]]:
     folder, *prompt = options.arguments
     if options.prompts:
         if prompt:
-            raise InputError(f"there is a prompt {prompt[0]!r} and a file --prompts {options.prompts}; expected one of them")
+            raise InputError(
+                f"there is a prompt {prompt[0]!r} and a file --prompts {options.prompts}; expected one of them"
+            )
         return folder, _read_prompts(Path(options.prompts))
     if not prompt:
         if Path(folder).is_dir():
@@ -92,7 +98,9 @@ def _sampling(options: argparse.Namespace) -> dict:
 
 
 # On a terminal a control character could do anything; its picture cannot. Line ends and tabs stay.
-PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | dict.fromkeys(range(0x7F, 0xA0), "␡")
+PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | dict.fromkeys(
+    range(0x7F, 0xA0), "␡"
+)
 
 
 def _show(text: str, end: str = "") -> None:
@@ -167,7 +175,10 @@ class Clock:
         if not ends:
             return
         first = ends[0] - start
-        print(f"prompt: {self._prompt_tokens} tokens in {first:.2f} s, {self._prompt_tokens / first:.2f} tokens/s", file=sys.stderr)
+        print(
+            f"prompt: {self._prompt_tokens} tokens in {first:.2f} s, {self._prompt_tokens / first:.2f} tokens/s",
+            file=sys.stderr,
+        )
         if len(ends) > 1:
             seconds = ends[-1] - ends[0]
             per_row = self._tokens / len(ends)

@@ -45,13 +45,32 @@ def _shape(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     truncated = ", ramp rounded" if rope.truncate else ""
     return [
         ("folder", str(checkpoint.folder)),
-        ("layout", f"{checkpoint.layout}, {'MXFP4' if checkpoint.mxfp4 else 'dense'} experts, {len(checkpoint.shards.files)} file(s)"),
-        ("model", f"{config.num_hidden_layers} layers, hidden size {config.hidden_size}, vocabulary {config.vocab_size}"),
-        ("attention", f"{config.num_attention_heads} query heads on {config.num_key_value_heads} key/value heads of {config.head_dim}"),
-        ("layers", f"{sliding} see a window of {config.sliding_window} tokens, {len(config.layer_types) - sliding} see all"),
-        ("positions", f"RoPE of base {rope.rope_theta:g}" + (f"{stretched}{truncated} (YaRN)" if rope.rope_type == "yarn" else "")),
+        (
+            "layout",
+            f"{checkpoint.layout}, {'MXFP4' if checkpoint.mxfp4 else 'dense'} experts, {len(checkpoint.shards.files)} file(s)",
+        ),
+        (
+            "model",
+            f"{config.num_hidden_layers} layers, hidden size {config.hidden_size}, vocabulary {config.vocab_size}",
+        ),
+        (
+            "attention",
+            f"{config.num_attention_heads} query heads on {config.num_key_value_heads} key/value heads of {config.head_dim}",
+        ),
+        (
+            "layers",
+            f"{sliding} see a window of {config.sliding_window} tokens, {len(config.layer_types) - sliding} see all",
+        ),
+        (
+            "positions",
+            f"RoPE of base {rope.rope_theta:g}"
+            + (f"{stretched}{truncated} (YaRN)" if rope.rope_type == "yarn" else ""),
+        ),
         ("context", f"{config.max_position_embeddings} tokens"),
-        ("experts", f"{config.num_local_experts} a layer, {config.num_experts_per_tok} active, intermediate size {config.intermediate_size}"),
+        (
+            "experts",
+            f"{config.num_local_experts} a layer, {config.num_experts_per_tok} active, intermediate size {config.intermediate_size}",
+        ),
     ]
 
 
@@ -108,7 +127,12 @@ def _what_fits(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     a_token, windows = cache_bytes(checkpoint.config)
     context = checkpoint.config.max_position_embeddings
     whole = a_token * context + windows
-    lines = [("cache", f"{_size(a_token)} a token and {_size(windows)} for the windows; {_size(whole)} for {context} tokens (float32)")]
+    lines = [
+        (
+            "cache",
+            f"{_size(a_token)} a token and {_size(windows)} for the windows; {_size(whole)} for {context} tokens (float32)",
+        )
+    ]
     total = machine.total_memory()
     if total is None:
         return lines

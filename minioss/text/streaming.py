@@ -64,9 +64,7 @@ class TextStream:
         )
 
 
-def stream_text(
-    tokens: Iterable[int], encoding: tiktoken.Encoding, stop_strings: Sequence[str] = ()
-) -> Iterator[str]:
+def stream_text(tokens: Iterable[int], encoding: tiktoken.Encoding, stop_strings: Sequence[str] = ()) -> Iterator[str]:
     """The text of a stream of tokens, piece by piece; it ends before the first stop string."""
     stream = TextStream(encoding, stop_strings)
     for token in tokens:

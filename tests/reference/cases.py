@@ -45,7 +45,9 @@ CASES = {
         seed=3,
     ),
     "many-experts": Case(
-        small_config(num_local_experts=32, num_experts_per_tok=4, hidden_size=64, intermediate_size=96), tokens=70, seed=4
+        small_config(num_local_experts=32, num_experts_per_tok=4, hidden_size=64, intermediate_size=96),
+        tokens=70,
+        seed=4,
     ),
     "many-heads": Case(
         small_config(num_attention_heads=40, num_key_value_heads=5, head_dim=32, sliding_window=17), tokens=90, seed=5

@@ -1,6 +1,6 @@
 """Make the reference logits anew, with transformers in true float64 (needs the extra ``parity``).
 
-    python -m tests.reference.make
+python -m tests.reference.make
 """
 
 import tempfile
