@@ -90,6 +90,7 @@ class Config:
                 _check_int(self, field.name)
             elif field.type in (float, "float"):
                 _check_float(self, field.name)
+        _require(self.num_hidden_layers <= 10000, "num_hidden_layers", self.num_hidden_layers, "at most 10000")
         if not self.layer_types:
             object.__setattr__(self, "layer_types", alternating(self.num_hidden_layers))
         self._check_relations()
@@ -116,7 +117,8 @@ class Config:
 
     def window(self, layer: int) -> int | None:
         """How many tokens, itself included, a query of this layer sees; ``None`` means all."""
-        return self.sliding_window if self.layer_types[layer] == SLIDING else None
+        window = min(self.sliding_window, self.max_position_embeddings)
+        return window if self.layer_types[layer] == SLIDING else None
 
 
 def alternating(num_hidden_layers: int) -> tuple[str, ...]:

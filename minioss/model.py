@@ -1,58 +1,29 @@
-"""The transformer: embedding, layers, unembedding.
+"""The model: a transformer with its weights, to be called with token ids.
 
-    x = E[tokens]
-    x = x + attention(rms_norm(x))     ┐ for each
-    x = x + mix_experts(rms_norm(x))   ┘ layer
-    logits = rms_norm(x) Uᵀ
-
-Several prompts are one long T: the linear maps, norms, router and experts see all tokens at
-once, and attention alone goes prompt by prompt. Long prompts go in pieces, so that memory
-does not grow with the square of their length.
-
-Source: gpt_oss/torch/model.py, ``TransformerBlock`` and ``Transformer``.
+Long prompts go through in pieces, so that memory does not grow with the square of their length.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from minioss import kernels as seam
-from minioss.attention import AttentionWeights, Span, attention
 from minioss.cache import Cache
 from minioss.config import Config
-from minioss.errors import InputError, NotFiniteError
-from minioss.experts import ExpertWeights, expert, mix_experts
-from minioss.linear import Linear, Weight, decode, matmul
-from minioss.rmsnorm import rms_norm
-from minioss.rope import Rotation, rotation
-from minioss.router import Routing, route
+from minioss.errors import InputError
+from minioss.transformer import Weights, forward, unembed
 
 TOKENS_PER_PIECE = 512
 
-Progress = Callable[[int, int], None]
 
+class Progress(Protocol):
+    """What may be called to tell how far a long call has come."""
 
-class LayerWeights(NamedTuple):
-    """One layer: two norms, attention, router, experts."""
-
-    attention_norm: Weight  # (D,)
-    attention: AttentionWeights
-    experts_norm: Weight  # (D,)
-    router: Linear  # (E, D)
-    experts: ExpertWeights
-
-
-class Weights(NamedTuple):
-    """All weights of a model, as the checkpoint has them."""
-
-    embedding: Weight  # (V, D)
-    layers: Sequence[LayerWeights]
-    norm: Weight  # (D,)
-    unembedding: Weight  # (V, D)
+    def __call__(self, done: int, total: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -66,6 +37,11 @@ class Model:
     dtype : float32 or float64, the type of all activations
     kernels : "numpy", "cython", or None for Cython where it is built
     stop_tokens : ids that end a text
+
+    Raises
+    ------
+    InputError
+        Where the type or the kernels are none of these, or do not go together.
     """
 
     config: Config
@@ -110,8 +86,6 @@ class Model:
         NotFiniteError
             Where a layer gives NaN or infinity.
         """
-        if logits not in ("all", "last"):
-            raise InputError(f"logits is {logits!r}; expected 'all' or 'last'")
         return self.batch([token_ids], [cache], logits, progress)[0]
 
     def batch(
@@ -121,137 +95,93 @@ class Model:
         logits: Literal["all", "last"] = "last",
         progress: Progress | None = None,
     ) -> list[NDArray]:
-        """As calling the model on each prompt with its own cache, but in one pass over the weights."""
-        caches = self.checked_caches(caches, len(prompts))
-        prompts = [checked(ids, cache, self.config) for ids, cache in zip(prompts, caches, strict=True)]
+        """As calling the model on each prompt with its own cache, but reading the weights once for all."""
+        if logits not in ("all", "last"):
+            raise InputError(f"logits is {logits!r}; expected 'all' or 'last'")
+        texts = self.checked(prompts, caches)
         # Overflow needs no warning: every layer's output is checked for NaN and infinity.
         with seam.using(seam.choose(self.kernels, self.dtype)), np.errstate(over="ignore", invalid="ignore"):
-            hidden = hidden_states(self, prompts, caches, logits, progress)
-            return np.split(unembed(self, np.concatenate(hidden)), np.cumsum([len(x) for x in hidden])[:-1])
+            hidden = self._hidden_states(*zip(*texts, strict=True), logits, progress)
+            logits_TV = unembed(np.concatenate(hidden), self.weights, self.config)
+        return np.split(logits_TV, np.cumsum([len(x_TD) for x_TD in hidden])[:-1])
 
-    def checked_caches(self, caches: Sequence[Cache | None], count: int) -> list[Cache]:
-        """One cache a prompt, new where there is None, or an `InputError` that says what is wrong with them."""
-        if len(caches) != count or count == 0:
-            raise InputError(f"there are {count} prompts and {len(caches)} caches; expected at least one, and as many")
-        caches = [self.new_cache() if cache is None else cache for cache in caches]
-        if len(set(map(id, caches))) < count:
+    def _hidden_states(
+        self, prompts: Sequence[NDArray], caches: Sequence[Cache], keep: str, progress: Progress | None
+    ) -> list[NDArray]:
+        """The last layer's output, (T, D) a prompt: of "all" its tokens or of its "last" alone."""
+        kept: list[list[NDArray]] = [[] for _ in prompts]
+        cuts = list(pieces([len(ids) for ids in prompts]))
+        done = itertools.count(1)
+
+        def on_layer() -> None:
+            if progress:
+                progress(next(done), len(cuts) * self.config.num_hidden_layers)
+
+        for cut in cuts:
+            parts = [prompts[index][piece] for index, piece in cut.items()]
+            part_caches = [caches[index] for index in cut]
+            outputs = forward(parts, part_caches, self.weights, self.config, self.dtype, on_layer)
+            for index, x_TD in zip(cut, outputs, strict=True):
+                kept[index] = [*kept[index], x_TD] if keep == "all" else [x_TD[-1:]]
+        return [np.concatenate(parts) for parts in kept]
+
+    def checked(
+        self, prompts: Sequence[ArrayLike], caches: Sequence[Cache | None]
+    ) -> list[tuple[NDArray[np.integer], Cache]]:
+        """Each prompt as an array, with its cache (a new one for None).
+
+        Raises
+        ------
+        InputError
+            That says what is wrong with a prompt or a cache.
+        """
+        if len(caches) != len(prompts) or not prompts:
+            raise InputError(
+                f"there are {len(prompts)} prompts and {len(caches)} caches; expected at least one, and as many"
+            )
+        filled = [self.new_cache() if cache is None else cache for cache in caches]
+        if len(set(map(id, filled))) < len(filled):
             raise InputError("two prompts have the same cache; expected one each")
-        for cache in caches:
+        for cache in filled:
             if (cache.config, cache.dtype) != (self.config, np.dtype(self.dtype)):
-                raise InputError(
-                    f"the cache ({cache.dtype}) is of another model; expected one of this model's new_cache()"
-                )
-        return caches
+                raise InputError(f"the cache ({cache.dtype}) is of another model; expected this model's new_cache()")
+        return [(checked_ids(ids, cache), cache) for ids, cache in zip(prompts, filled, strict=True)]
 
 
-def checked(token_ids: ArrayLike, cache: Cache, config: Config) -> NDArray[np.integer]:
+def checked_ids(token_ids: ArrayLike, cache: Cache) -> NDArray[np.integer]:
     """The token ids of one prompt as an array, or an `InputError` that says what is wrong with them."""
-    ids_T = np.asarray(token_ids)
+    try:
+        ids_T = np.asarray(token_ids)
+    except ValueError:
+        raise InputError("the prompt is no plain list; expected token ids, (T,)") from None
     if ids_T.ndim != 1 or ids_T.size == 0:
         raise InputError(f"the prompt has shape {ids_T.shape}; expected (T,) with at least one token")
     if not np.issubdtype(ids_T.dtype, np.integer):
         raise InputError(f"the token ids are {ids_T.dtype}; expected integers")
-    outside = np.flatnonzero((ids_T < 0) | (ids_T >= config.vocab_size))
-    if outside.size:
-        position = outside[0]
-        raise InputError(f"token {position} of the prompt is {ids_T[position]}; expected 0 to {config.vocab_size - 1}")
-    if cache.length + len(ids_T) > config.max_position_embeddings:
+    vocab_size, context = cache.config.vocab_size, cache.config.max_position_embeddings
+    for position in np.flatnonzero((ids_T < 0) | (ids_T >= vocab_size)):
+        raise InputError(f"token {position} of the prompt is {ids_T[position]}; expected 0 to {vocab_size - 1}")
+    if cache.length + len(ids_T) > context:
         raise InputError(
             f"the text would be {cache.length + len(ids_T)} tokens long; "
-            f"expected at most max_position_embeddings = {config.max_position_embeddings}"
+            f"expected at most max_position_embeddings = {context}"
         )
     return ids_T
 
 
-def pieces(prompts: Sequence[NDArray]) -> Iterator[list[slice]]:
-    """Cut all prompts alike into pieces that together have about `TOKENS_PER_PIECE` tokens."""
-    step = max(1, TOKENS_PER_PIECE // len(prompts))
-    for first in range(0, max(map(len, prompts)), step):
-        yield [slice(first, min(first + step, len(ids))) for ids in prompts]
+def pieces(lengths: Sequence[int]) -> Iterator[dict[int, slice]]:
+    """Cut all prompts alike, into pieces that together have about `TOKENS_PER_PIECE` tokens.
 
+    Yields
+    ------
+    dict
+        By the prompt's index, the slice that comes next; prompts that have ended are left out.
 
-def hidden_states(
-    model: Model, prompts: Sequence[NDArray], caches: Sequence[Cache], keep: str, progress: Progress | None
-) -> list[NDArray]:
-    """The last layer's output, (T, D) a prompt: of "all" its tokens or of its "last" alone."""
-    kept: list[list[NDArray]] = [[] for _ in prompts]
-    cuts = list(pieces(prompts))
-    total = len(cuts) * model.config.num_hidden_layers
-    done = itertools.count(1)
-    for cut in cuts:
-        live = [index for index, piece in enumerate(cut) if piece.start < piece.stop]
-        tokens = [prompts[index][cut[index]] for index in live]
-        outputs = forward(
-            model,
-            tokens,
-            [caches[index] for index in live],
-            on_layer=lambda: progress(next(done), total) if progress else None,
-        )
-        for index, x_TD in zip(live, outputs, strict=True):
-            kept[index] = [*kept[index], x_TD] if keep == "all" else [x_TD[-1:]]
-    return [np.concatenate(parts) for parts in kept]
-
-
-def forward(
-    model: Model, tokens: Sequence[NDArray], caches: Sequence[Cache], on_layer: Callable[[], None]
-) -> list[NDArray]:
-    """Run one piece of every prompt through all layers: (T, D) a prompt."""
-    ends = np.cumsum([len(ids) for ids in tokens])
-    spans = [Span(slice(end - len(ids), end), cache) for ids, end, cache in zip(tokens, ends, caches, strict=True)]
-    positions_T = np.concatenate(
-        [np.arange(cache.length, cache.length + len(ids)) for ids, cache in zip(tokens, caches, strict=True)]
-    )
-    turn = rotation(positions_T, model.config.rope, model.config.head_dim, model.dtype)
-    x_TD = decode(model.weights.embedding[np.concatenate(tokens)], model.dtype)
-    for index, weights in enumerate(model.weights.layers):
-        x_TD = layer(x_TD, weights, index, model.config, turn, spans)
-        on_layer()
-    for ids, cache in zip(tokens, caches, strict=True):
-        cache.commit(len(ids))
-    return [x_TD[span.tokens] for span in spans]
-
-
-def layer(
-    x_TD: NDArray, weights: LayerWeights, index: int, config: Config, turn: Rotation, spans: Sequence[Span]
-) -> NDArray:
-    """One layer: attention, then experts, each added to what came in."""
-    eps, alpha, limit = config.rms_norm_eps, config.swiglu_alpha, config.swiglu_limit
-    normed_TD = rms_norm(x_TD, decode(weights.attention_norm, x_TD.dtype), eps)
-    x_TD = x_TD + attention(normed_TD, weights.attention, index, turn, spans)
-    normed_TD = rms_norm(x_TD, decode(weights.experts_norm, x_TD.dtype), eps)
-    routing = route(normed_TD, weights.router, config.num_experts_per_tok)
-    y_TD = x_TD + mix_experts(normed_TD, routing, weights.experts, alpha, limit)
-    if not np.isfinite(y_TD).all():
-        raise NotFiniteError(f"layer {index}: {not_finite(x_TD, normed_TD, routing, weights.experts, config)}")
-    return y_TD
-
-
-def not_finite(x_TD: NDArray, normed_TD: NDArray, routing: Routing, weights: ExpertWeights, config: Config) -> str:
-    """Which part of a layer gave NaN or infinity: the attention, an expert, or several."""
-    if not np.isfinite(x_TD).all():
-        return "the attention gave NaN or infinity"
-    guilty = [
-        str(index)
-        for index in np.unique(routing.expert_TA)
-        if not np.isfinite(
-            expert(
-                normed_TD[(routing.expert_TA == index).any(axis=-1)],
-                weights,
-                index,
-                config.swiglu_alpha,
-                config.swiglu_limit,
-            )
-        ).all()
-    ]
-    if not guilty:
-        return f"the sum of the experts is beyond {normed_TD.dtype}"
-    return f"expert {', '.join(guilty)} gave NaN or infinity (`minioss info FOLDER --check` reads every weight)"
-
-
-def unembed(model: Model, x_TD: NDArray) -> NDArray:
-    """Logits over the vocabulary: (T, D) to (T, V)."""
-    normed_TD = rms_norm(x_TD, decode(model.weights.norm, model.dtype), model.config.rms_norm_eps)
-    logits_TV = matmul(normed_TD, model.weights.unembedding)
-    if not np.isfinite(logits_TV).all():
-        raise NotFiniteError("the unembedding gave NaN or infinity")
-    return logits_TV
+    Examples
+    --------
+    >>> list(pieces([3, 300]))
+    [{0: slice(0, 3, None), 1: slice(0, 256, None)}, {1: slice(256, 300, None)}]
+    """
+    step = max(1, TOKENS_PER_PIECE // len(lengths))
+    for first in range(0, max(lengths), step):
+        yield {index: slice(first, min(first + step, length)) for index, length in enumerate(lengths) if first < length}

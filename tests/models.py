@@ -1,5 +1,6 @@
 """Random models for tests: shapes that break the real model's coincidences, and fair comparisons."""
 
+import math
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 import minioss
-from minioss import model as model_module
+from minioss import transformer
+from minioss.checkpoint.safetensors import DTYPES, header
 from minioss.checkpoint.shards import Shards
 from minioss.config import FULL, SLIDING
 from minioss.linear import linear
@@ -107,6 +109,14 @@ def _zero_rows(blocks):
     blocks[:, 2::10], blocks[:, 7::10] = 0x00, 0x88
 
 
+def write_sparse(file, tensors, chunks):
+    """Stands in for the writer of safetensors: a file of the full size that holds nothing but its header."""
+    start = header(tensors)
+    file.write(start)
+    sizes = (math.prod(shape) * DTYPES[dtype].itemsize for dtype, shape in tensors.values())
+    file.truncate(len(start) + sum(sizes))
+
+
 def nmse(other, reference) -> float:
     """Squared error over the squared size of the reference."""
     return float(np.sum(np.square(other - reference), dtype=np.float64) / np.sum(np.square(reference)))
@@ -116,7 +126,7 @@ def nmse(other, reference) -> float:
 def recorded_margins():
     """Collect, call by call, how far the last chosen expert's logit is above the first that was not: a list of (T,)."""
     margins = []
-    route = model_module.route
+    route = transformer.route
 
     def recording(x_TD, weights, count):
         ordered = np.sort(linear(x_TD, weights), axis=-1)
@@ -124,11 +134,11 @@ def recorded_margins():
         margins.append(ordered[:, -count] - ordered[:, -count - 1] if spare else np.full(len(x_TD), np.inf))
         return route(x_TD, weights, count)
 
-    model_module.route = recording
+    transformer.route = recording
     try:
         yield margins
     finally:
-        model_module.route = route
+        transformer.route = route
 
 
 class Comparison:

@@ -15,7 +15,7 @@ from minioss.checkpoint.loading import open_checkpoint
 from minioss.checkpoint.safetensors import SafetensorsFile, header
 from minioss.checkpoint.shards import INDEX
 from minioss.model import Model
-from tests.models import change_bytes, nmse, small_config, synthesize
+from tests.models import change_bytes, nmse, small_config, synthesize, write_sparse
 
 IDS = np.arange(50)
 
@@ -145,14 +145,7 @@ def test_the_released_models_at_full_shape(tmp_path, preset, gigabytes, layout, 
     """Sparse files of the full size, in several shards: everything but the numbers."""
     from minioss.checkpoint import synthetic
 
-    def sparse(file, tensors, chunks):
-        start = header(tensors)
-        file.write(start)
-        file.truncate(
-            len(start) + sum(int(np.prod(shape)) * (1 if dtype == "U8" else 2) for dtype, shape in tensors.values())
-        )
-
-    monkeypatch.setattr(synthetic.safetensors, "write", sparse)
+    monkeypatch.setattr(synthetic.safetensors, "write", write_sparse)
     monkeypatch.setattr(synthetic.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, 10**12))
     out = tmp_path / preset
     minioss.synthesize(out, minioss.preset(preset), layout=layout)

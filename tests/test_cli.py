@@ -8,11 +8,10 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 
 import minioss
-from tests.models import change_bytes, small_config, synthesize
+from tests.models import change_bytes, small_config, synthesize, write_sparse
 
 
 def run(*arguments, **options):
@@ -174,17 +173,9 @@ def test_info_adds_up_what_the_released_model_is(tmp_path, monkeypatch, capsys):
     """The figures of the real 20b, from files of the full size that hold nothing."""
     from minioss.checkpoint import synthetic
     from minioss.checkpoint.loading import open_checkpoint
-    from minioss.checkpoint.safetensors import header
     from minioss.cli.info import bytes_by_part, cache_bytes
 
-    def sparse(file, tensors, chunks):
-        start = header(tensors)
-        file.write(start)
-        file.truncate(
-            len(start) + sum(int(np.prod(shape)) * (1 if dtype == "U8" else 2) for dtype, shape in tensors.values())
-        )
-
-    monkeypatch.setattr(synthetic.safetensors, "write", sparse)
+    monkeypatch.setattr(synthetic.safetensors, "write", write_sparse)
     config = minioss.preset("20b")
     try:
         minioss.synthesize(tmp_path / "20b", config)
@@ -224,7 +215,10 @@ def test_synth_makes_what_is_asked_for(tmp_path):
         "1e-5",
         "--dense",
     )
-    assert done.returncode == 0 and done.stdout == f"{tmp_path / 'm'}: 2 layers of random weights, seed 0\n"
+    assert (
+        done.returncode == 0
+        and done.stdout == f"{tmp_path / 'm'}: 2 layers of random weights, seed 0; what it generates is noise\n"
+    )
     model = minioss.load(tmp_path / "m")
     assert model.config.hidden_size == 64 and len(model.weights.layers) == 2
     assert "exists; expected a folder that is still to be made" in refused("synth", tmp_path / "m")
@@ -305,6 +299,11 @@ def test_a_reader_that_goes_away_is_no_error(small):
     command = f"{sys.executable} -m minioss generate {small} One --max-new-tokens 300 --seed 1 | head -c 3"
     done = subprocess.run(["bash", "-c", command], capture_output=True)
     assert len(done.stdout) == 3 and done.stderr == b""
+
+
+def test_a_terminal_that_lacks_a_character_gets_another(small):
+    done = run("generate", small, "é", "--max-new-tokens", 20, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0 and done.stderr == ""
 
 
 def test_version_and_help():

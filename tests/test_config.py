@@ -148,6 +148,7 @@ def rope_with(**changes):
         (without(RELEASED_20B, "rope_theta"), "rope_scaling has no rope_theta"),
         (RELEASED_20B | {"hidden_size": "2880"}, "hidden_size is '2880'; expected a positive integer"),
         (RELEASED_20B | {"hidden_size": True}, "hidden_size is True; expected a positive integer"),
+        (RELEASED_20B | {"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000; expected at most 10000"),
         (RELEASED_20B | {"hidden_size": 0}, "hidden_size is 0; expected a positive integer"),
         (RELEASED_20B | {"swiglu_limit": -1}, "swiglu_limit is -1; expected a positive, finite number"),
         (

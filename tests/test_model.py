@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import minioss
 from minioss import model as model_module
+from minioss import transformer
 from tests.models import Comparison, change_bytes, configs, nmse, recorded_margins, small_config, synthesize
 
 WINDOW = small_config().sliding_window
@@ -144,14 +145,14 @@ def test_restored_equals_fresh(both):
 def test_float64_is_float64_everywhere(both, monkeypatch):
     seen = set()
     for name in ("attention", "mix_experts", "rms_norm"):
-        plain = getattr(model_module, name)
+        plain = getattr(transformer, name)
 
         def recording(x, *rest, plain=plain):
             result = plain(x, *rest)
             seen.update((x.dtype.name, result.dtype.name))
             return result
 
-        monkeypatch.setattr(model_module, name, recording)
+        monkeypatch.setattr(transformer, name, recording)
     for dtype, model in both.items():
         seen.clear()
         model(ids_of(20))
@@ -180,6 +181,7 @@ def test_near_ties_are_counted_and_not_hidden(both):
     [
         ([], r"the prompt has shape \(0,\); expected \(T,\) with at least one token"),
         ([[1, 2]], r"the prompt has shape \(1, 2\); expected \(T,\)"),
+        ([[1], [2, 3]], "the prompt is no plain list"),
         ([1.5], "the token ids are float64; expected integers"),
         ([3, 101], "token 1 of the prompt is 101; expected 0 to 100"),
         ([-1], "token 0 of the prompt is -1; expected 0 to 100"),
@@ -240,6 +242,29 @@ def test_a_nan_in_the_attention_names_the_layer(folder):
     out = synthesize(folder, small_config())
     change_bytes(out, "model.layers.2.self_attn.o_proj.bias", lambda bits: bits[:1].fill(0x7FC0))
     with pytest.raises(minioss.NotFiniteError, match="layer 2: the attention gave NaN or infinity"):
+        minioss.load(out)(ids_of(5))
+
+
+def test_a_nan_in_the_router_names_the_layer(folder):
+    out = synthesize(folder, small_config())
+    change_bytes(out, "model.layers.1.mlp.router.weight", lambda bits: bits[:].fill(0x7FC0))
+    with pytest.raises(minioss.NotFiniteError, match="layer 1: the router gave NaN or infinity"):
+        minioss.load(out)(ids_of(5))
+
+
+def test_a_nan_in_the_embedding(folder):
+    out = synthesize(folder, small_config())
+    change_bytes(out, "model.embed_tokens.weight", lambda bits: bits[7, :1].fill(0x7FC0))
+    assert np.isfinite(minioss.load(out)([1, 2, 3])).all()
+    with pytest.raises(minioss.NotFiniteError, match="the embedding holds NaN or infinity"):
+        minioss.load(out)([1, 7])
+
+
+def test_what_is_too_large_for_float32_may_fit_float64(folder):
+    out = synthesize(folder, small_config())
+    change_bytes(out, "model.layers.0.mlp.experts.down_proj_scales", lambda scales: scales[:].fill(254))
+    assert np.isfinite(minioss.load(out, dtype="float64")(ids_of(5))).all()
+    with pytest.raises(minioss.NotFiniteError, match="layer 0: expert .* gave NaN or infinity"):
         minioss.load(out)(ids_of(5))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minioss
-from minioss import experts, model
+from minioss import experts, transformer
 from minioss.checkpoint import synthetic, tokenizer_json
 from minioss.checkpoint.loading import open_checkpoint
 from tests.models import small_config, synthesize
@@ -38,7 +38,7 @@ def test_chunks_and_shards_do_not_change_the_numbers(tmp_path, monkeypatch):
 @pytest.mark.parametrize("config", [minioss.preset("tiny"), small_config(num_hidden_layers=24, num_local_experts=32)])
 def test_activations_stay_finite_the_clamp_is_hit_and_the_router_has_no_favourite(tmp_path, monkeypatch, config):
     loads, clamped, sizes = [], [], []
-    mix, swiglu = model.mix_experts, experts.swiglu
+    mix, swiglu = transformer.mix_experts, experts.swiglu
 
     def recording_mix(x, routing, *rest):
         loads.append(np.bincount(routing.expert_TA.ravel(), minlength=config.num_local_experts) / len(x))
@@ -50,7 +50,7 @@ def test_activations_stay_finite_the_clamp_is_hit_and_the_router_has_no_favourit
         clamped.append(np.mean(np.abs(gate_up) > limit))
         return swiglu(gate_up, alpha, limit)
 
-    monkeypatch.setattr(model, "mix_experts", recording_mix)
+    monkeypatch.setattr(transformer, "mix_experts", recording_mix)
     monkeypatch.setattr(experts, "swiglu", recording_swiglu)
     logits = minioss.load(synthesize(tmp_path, config))(np.random.default_rng(0).integers(config.vocab_size, size=400))
     assert 1 < logits.std() < 4

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import Any
 
-from minioss.config import Config, RopeConfig, alternating
+from minioss.config import Config, RopeConfig
 from minioss.errors import InputError
 
 HUGGINGFACE, ORIGINAL = "huggingface", "original"

@@ -11,8 +11,9 @@ from minioss.config import Config
 from minioss.errors import InputError
 from minioss.experts import ExpertWeights
 from minioss.linear import Linear, Weight
-from minioss.model import LayerWeights, Model, Weights
+from minioss.model import Model
 from minioss.mxfp4 import BLOCK, MXFP4Array
+from minioss.transformer import LayerWeights, Weights
 
 FLOATS = ("BF16", "F16", "F32")
 

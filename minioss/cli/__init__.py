@@ -21,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in COMMANDS:
         command.add_to(commands)
     options = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a terminal that lacks a character is no reason to stop
     try:
         return options.run(options)
     except (InputError, NotFiniteError, OSError, MemoryError) as error:

@@ -39,7 +39,9 @@ def run(options: argparse.Namespace) -> int:
         tokenizer=options.tokenizer,
         progress=ProgressBar("writing"),
     )
-    print(f"{options.out}: {config.num_hidden_layers} layers of random weights, seed {options.seed}")
+    print(
+        f"{options.out}: {config.num_hidden_layers} layers of random weights, seed {options.seed}; what it generates is noise"
+    )
     return 0
 
 

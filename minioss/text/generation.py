@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from minioss.cache import Cache
 from minioss.errors import InputError
-from minioss.model import Model, Progress, checked
+from minioss.model import Model, Progress
 from minioss.text.sampling import Sampling, choose, log_softmax
 
 
@@ -136,11 +136,10 @@ def generate_batch(
         raise InputError(f"top_logprobs is {top_logprobs}; expected 0 or more")
     if seed is not None and seed < 0:
         raise InputError(f"seed is {seed}; expected 0 or more")
-    caches = model.checked_caches([None] * len(prompts) if caches is None else caches, len(prompts))
+    checked = model.checked(prompts, [None] * len(prompts) if caches is None else caches)
     streams = np.random.SeedSequence(seed).spawn(len(prompts))
     texts = [
-        _Text(checked(ids, cache, model.config), cache, np.random.default_rng(stream))
-        for ids, cache, stream in zip(prompts, caches, streams, strict=True)
+        _Text(ids, cache, np.random.default_rng(stream)) for (ids, cache), stream in zip(checked, streams, strict=True)
     ]
     stops = set(model.stop_tokens if stop_tokens is None else stop_tokens)
     return _rows(model, texts, sampling, max_new_tokens, stops, top_logprobs, progress)
