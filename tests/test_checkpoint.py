@@ -79,13 +79,16 @@ def rewritten(source, out, convert, files=1):
     return out, file_of
 
 
-def test_float32_float16_and_bfloat16_weights(good, tmp_path):
-    exact = minioss.load(good, dtype="float64")(IDS)
-    single, _ = rewritten(good, tmp_path / "single", lambda values: values)
+@pytest.mark.parametrize("dense", [False, True])
+def test_float32_float16_and_bfloat16_weights(folder, tmp_path, dense):
+    source = synthesize(folder, small_config(), dense=dense)
+    exact = minioss.load(source, dtype="float64")(IDS)
+    single, _ = rewritten(source, tmp_path / "single", lambda values: values)
     assert np.array_equal(minioss.load(single, dtype="float64")(IDS), exact)
-    half, _ = rewritten(good, tmp_path / "half", lambda values: values.astype(np.float16))
-    expected, _ = rewritten(good, tmp_path / "expected", lambda values: values.astype(np.float16).astype(np.float32))
+    half, _ = rewritten(source, tmp_path / "half", lambda values: values.astype(np.float16))
+    expected, _ = rewritten(source, tmp_path / "expected", lambda values: values.astype(np.float16).astype(np.float32))
     assert np.array_equal(minioss.load(half)(IDS), minioss.load(expected)(IDS))
+    assert open_checkpoint(half).shards.entry("lm_head.weight").dtype == "F16"
 
 
 def test_several_files_with_and_without_an_index(good, tmp_path):

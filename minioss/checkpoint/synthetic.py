@@ -81,7 +81,7 @@ def synthesize(
     total = sum(map(_nbytes, tensors))
     free = shutil.disk_usage(out.parent).free
     if free < total:
-        raise InputError(f"the disk of {out} has {free / 1e9:.1f} GB free; the model takes {total / 1e9:.1f} GB")
+        raise InputError(f"the disk of {out} has {free / 1e9:.3f} GB free; the model takes {total / 1e9:.3f} GB")
     partial = out.with_name(f"{out.name}.partial-{os.getpid()}")
     partial.mkdir()
     try:
