@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from minioss import kernels
 from minioss.linear import Linear, Weight, linear
 from minioss.router import Routing
 
@@ -56,6 +57,7 @@ def expert(x_TD: NDArray, weights: ExpertWeights, index: int, alpha: float, limi
     return linear(activation_TF, Linear(weights.down[index], weights.down_bias[index]))
 
 
+@kernels.twin
 def mix_experts(x_TD: NDArray, routing: Routing, weights: ExpertWeights, alpha: float, limit: float) -> NDArray:
     """Run every token through its active experts and add up their weighted results.
 

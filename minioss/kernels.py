@@ -7,6 +7,7 @@ blocks never ask which one runs.
 """
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,30 +22,37 @@ from minioss.errors import InputError
 try:
     import minioss._core as _core
 except ImportError as error:
-    CYTHON: Mapping[str, Callable] = {}
+    CYTHON: dict[str, Callable] = {}
     MISSING: str | None = str(error)
 else:
-    CYTHON = {"mxfp4.decode": _core.mxfp4_decode}
+    CYTHON = {"linear.matmul": _core.matmul, "experts.mix_experts": _core.mix_experts}
     MISSING = None
 
-_bound: ContextVar[Mapping[str, Callable]] = ContextVar("bound", default=MappingProxyType({}))
+Bindings = Mapping[str, Callable]
+
+_bound: ContextVar[Bindings] = ContextVar("bound", default=MappingProxyType({}))
 
 Function = TypeVar("Function", bound=Callable)
 
 
 def twin(function: Function) -> Function:
-    """Mark a NumPy function that another one may stand in for, under the name ``module.function``."""
+    """Mark a NumPy function that another one may stand in for, under the name ``module.function``.
+
+    A stand-in that returns NotImplemented leaves the call to the NumPy function.
+    """
     name = f"{function.__module__.removeprefix('minioss.')}.{function.__qualname__}"
 
     @functools.wraps(function)
     def bound(*args, **kwargs):
-        return _bound.get().get(name, function)(*args, **kwargs)
+        stand_in = _bound.get().get(name)
+        result = NotImplemented if stand_in is None else stand_in(*args, **kwargs)
+        return function(*args, **kwargs) if result is NotImplemented else result
 
     return bound
 
 
 @contextmanager
-def using(bindings: Mapping[str, Callable]) -> Iterator[None]:
+def using(bindings: Bindings) -> Iterator[None]:
     """Bind marked functions, by name, for the length of a ``with``."""
     token = _bound.set(bindings)
     try:
@@ -53,17 +61,24 @@ def using(bindings: Mapping[str, Callable]) -> Iterator[None]:
         _bound.reset(token)
 
 
-def choose(kernels: str | None, dtype: DTypeLike) -> Mapping[str, Callable]:
+def choose(kernels: str | None, dtype: DTypeLike, threads: int | None = None) -> Bindings:
     """The bindings for ``"numpy"``, ``"cython"``, or ``None``: Cython where it is built and can serve.
+
+    Parameters
+    ----------
+    kernels : which
+    dtype : float32 or float64, the type of the activations
+    threads : how many the kernels use; None for `default_threads`
 
     Raises
     ------
     InputError
         Where Cython is asked for and the extension is absent, or ``dtype`` is float64,
-        which always runs in NumPy.
+        which always runs in NumPy; where ``MINIOSS_SIMD`` or a number of threads is wrong.
     """
     if kernels not in (None, "numpy", "cython"):
         raise InputError(f"kernels is {kernels!r}; expected 'numpy', 'cython' or None")
+    threads = default_threads() if threads is None else checked_threads("threads", threads)
     is_float64 = np.dtype(dtype) == np.float64
     if kernels == "cython" and MISSING:
         raise InputError(
@@ -72,4 +87,33 @@ def choose(kernels: str | None, dtype: DTypeLike) -> Mapping[str, Callable]:
         )
     if kernels == "cython" and is_float64:
         raise InputError("kernels is 'cython' and dtype is float64; float64 runs in NumPy alone")
-    return {} if kernels == "numpy" or is_float64 else CYTHON
+    if kernels == "numpy" or is_float64 or MISSING:
+        return {}
+    instruction_set()
+    return {name: functools.partial(kernel, threads=threads) for name, kernel in CYTHON.items()}
+
+
+def default_threads() -> int:
+    """``MINIOSS_THREADS``, or one for each processor that this process may use."""
+    given = os.environ.get("MINIOSS_THREADS")
+    if given:
+        return checked_threads("MINIOSS_THREADS", int(given) if given.isdecimal() else given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def checked_threads(name: str, threads: object) -> int:
+    """A number of threads, or an `InputError`."""
+    if not isinstance(threads, int) or not 1 <= threads <= 1024:
+        raise InputError(f"{name} is {threads!r}; expected 1 to 1024")
+    return threads
+
+
+def instruction_set() -> str | None:
+    """The instruction set of the kernels: ``MINIOSS_SIMD``, or the best that this processor has. None without kernels."""
+    if MISSING:
+        return None
+    wanted = os.environ.get("MINIOSS_SIMD", _core.available()[-1])
+    if wanted not in _core.available():
+        raise InputError(f"MINIOSS_SIMD is {wanted!r}; this processor has {', '.join(_core.available())}")
+    _core.use(wanted)
+    return wanted

@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from minioss import kernels
 from minioss.bfloat16 import BFloat16Array
 from minioss.mxfp4 import MXFP4Array
 
@@ -31,6 +32,7 @@ def decode(weight: Weight, dtype: DTypeLike) -> NDArray[np.floating]:
     return weight.astype(dtype, copy=False) if isinstance(weight, np.ndarray) else weight.decode(dtype)
 
 
+@kernels.twin
 def matmul(x_TD: NDArray, weight_ND: Weight) -> NDArray:
     """x Wᵀ, in the type of ``x``.
 

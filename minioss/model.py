@@ -36,6 +36,7 @@ class Model:
     weights : its weights, on disk or in memory
     dtype : float32 or float64, the type of all activations
     kernels : "numpy", "cython", or None for Cython where it is built
+    threads : how many the kernels use; None for MINIOSS_THREADS, or one a processor
     stop_tokens : ids that end a text
 
     Raises
@@ -48,12 +49,13 @@ class Model:
     weights: Weights
     dtype: DTypeLike = "float32"
     kernels: str | None = None
+    threads: int | None = None
     stop_tokens: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.dtype not in (np.float32, np.float64, "float32", "float64"):
             raise InputError(f"dtype is {self.dtype!r}; expected 'float32' or 'float64'")
-        seam.choose(self.kernels, self.dtype)
+        seam.choose(self.kernels, self.dtype, self.threads)
 
     def new_cache(self) -> Cache:
         """An empty cache for one prompt."""
@@ -100,7 +102,10 @@ class Model:
             raise InputError(f"logits is {logits!r}; expected 'all' or 'last'")
         texts = self.checked(prompts, caches)
         # Overflow needs no warning: every layer's output is checked for NaN and infinity.
-        with seam.using(seam.choose(self.kernels, self.dtype)), np.errstate(over="ignore", invalid="ignore"):
+        with (
+            seam.using(seam.choose(self.kernels, self.dtype, self.threads)),
+            np.errstate(over="ignore", invalid="ignore"),
+        ):
             hidden = self._hidden_states(*zip(*texts, strict=True), logits, progress)
             logits_TV = unembed(np.concatenate(hidden), self.weights, self.config)
         return np.split(logits_TV, np.cumsum([len(x_TD) for x_TD in hidden])[:-1])

@@ -20,8 +20,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minioss import kernels
-
 BLOCK = 32
 BYTES_PER_BLOCK = BLOCK // 2
 NAN_SCALE = 255
@@ -63,7 +61,6 @@ class MXFP4Array:
         return decode(self.blocks, self.scales, dtype)
 
 
-@kernels.twin
 def decode(blocks: NDArray[np.uint8], scales: NDArray[np.uint8], dtype: DTypeLike = np.float32) -> NDArray[np.floating]:
     """Turn packed blocks into numbers.
 

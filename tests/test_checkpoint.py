@@ -92,12 +92,12 @@ def test_float32_float16_and_bfloat16_weights(folder, tmp_path, dense):
 
 
 def test_several_files_with_and_without_an_index(good, tmp_path):
-    expected = minioss.load(good)(IDS)
+    expected = minioss.load(good, dtype="float64")(IDS)
     out, file_of = rewritten(good, tmp_path / "many", lambda values: values, files=3)
-    assert np.array_equal(minioss.load(out)(IDS), expected)
+    assert np.array_equal(minioss.load(out, dtype="float64")(IDS), expected)
     (out / INDEX).write_text(json.dumps({"weight_map": file_of}))
     (out / "unrelated.safetensors").write_bytes(b"broken, but not in the index")
-    assert np.array_equal(minioss.load(out)(IDS), expected)
+    assert np.array_equal(minioss.load(out, dtype="float64")(IDS), expected)
 
 
 def test_a_folder_with_both_layouts_is_read_as_huggingface(good, folder, tmp_path):

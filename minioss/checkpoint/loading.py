@@ -38,7 +38,7 @@ class Checkpoint(NamedTuple):
         return weight.swapaxes(1, 2) if transposed else weight
 
 
-def load(folder: str | Path, dtype: str = "float32", kernels: str | None = None) -> Model:
+def load(folder: str | Path, dtype: str = "float32", kernels: str | None = None, threads: int | None = None) -> Model:
     """Open a model folder in either official layout.
 
     Parameters
@@ -47,6 +47,7 @@ def load(folder: str | Path, dtype: str = "float32", kernels: str | None = None)
         download that is the folder itself (Hugging Face layout) or its ``original``
     dtype : "float32" or "float64", the type of all activations
     kernels : "numpy", "cython", or None for Cython where it is built
+    threads : how many the kernels use; None for MINIOSS_THREADS, or one a processor
 
     Returns
     -------
@@ -62,7 +63,7 @@ def load(folder: str | Path, dtype: str = "float32", kernels: str | None = None)
     layers = [_layer(checkpoint, layer) for layer in range(checkpoint.config.num_hidden_layers)]
     embedding, norm, unembedding = (checkpoint.read(part) for part in ("embedding", "norm", "unembedding"))
     weights = Weights(embedding, layers, norm, unembedding)
-    return Model(checkpoint.config, weights, dtype, kernels, stop_tokens(Path(folder)))
+    return Model(checkpoint.config, weights, dtype, kernels, threads, stop_tokens(Path(folder)))
 
 
 def open_checkpoint(folder: str | Path) -> Checkpoint:

@@ -42,6 +42,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--logprobs", type=int, metavar="N", help="instead of text, a line a token, with the N best")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--kernels", choices=("numpy", "cython"), help="cython where it is built, unless you say")
+    parser.add_argument("--threads", type=int, metavar="N", help="of the kernels; unless you say, one a processor")
     parser.add_argument("--verbose", action="store_true", help="tokens a second and memory, on stderr")
     parser.set_defaults(run=run)
 
@@ -49,7 +50,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> int:
     """Load, continue, print."""
     folder, prompts = _inputs(options)
-    model = load(folder, options.dtype, options.kernels)
+    model = load(folder, options.dtype, options.kernels, options.threads)
     encoding = load_tokenizer(folder, model.config.vocab_size)
     ids = [encoding.encode(prompt, allowed_special="all") for prompt in prompts]
     if options.prompts:

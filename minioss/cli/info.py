@@ -79,7 +79,10 @@ def _runs_with(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         tokenizer = f"{load_tokenizer(checkpoint.folder, checkpoint.config.vocab_size).n_vocab} tokens"
     except InputError as error:
         tokenizer = f"missing: {error}"
-    built = f"NumPy alone: {kernels.MISSING}" if kernels.MISSING else "Cython, for " + ", ".join(kernels.CYTHON)
+    if kernels.MISSING:
+        built = f"NumPy alone: {kernels.MISSING}"
+    else:
+        built = f"Cython with {kernels.instruction_set()}, {kernels.default_threads()} thread(s), for {', '.join(kernels.CYTHON)}"
     return [("tokenizer", tokenizer), ("kernels", built)]
 
 

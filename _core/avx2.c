@@ -1,0 +1,156 @@
+/* AVX2 and FMA: codes become 8-bit integers by a shuffle of bytes, twice their value, and then float32. */
+
+#include "simd.h"
+
+#if MINIOSS_X86
+
+#include <immintrin.h>
+
+#define AVX2 TARGET("avx2,fma")
+
+enum { LANES = 8, BLOCK = 32, TILE_TOKENS = 3 };
+
+/* The even numbers of a block, then the odd ones: low nibbles before high, lower halves before upper. */
+static const uint8_t EVEN_THEN_ODD[BLOCK] = {
+    0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30,
+    1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+};
+
+AVX2 INLINE float sum_of(__m256 lanes)
+{
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+/* Twice the 32 numbers of a block, without its scale. */
+AVX2 INLINE void decode_block(const uint8_t *codes, __m256 values[4])
+{
+    const __m128i twice = _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
+    const __m128i nibble = _mm_set1_epi8(15);
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)codes);
+    const __m128i even = _mm_shuffle_epi8(twice, _mm_and_si128(bytes, nibble));
+    const __m128i odd = _mm_shuffle_epi8(twice, _mm_and_si128(_mm_srli_epi16(bytes, 4), nibble));
+    values[0] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(even));
+    values[1] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(even, 8)));
+    values[2] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(odd));
+    values[3] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(odd, 8)));
+}
+
+AVX2 static float dot_mxfp4(const uint8_t *codes, const uint8_t *scales, const float *x, size_t n)
+{
+    __m256 sum = _mm256_setzero_ps();
+    for (size_t start = 0; start < n; start += BLOCK) {
+        __m256 values[4];
+        decode_block(codes + start / 2, values);
+        _mm_prefetch((const char *)(codes + start / 2 + PREFETCH), _MM_HINT_T0);
+        __m256 first = _mm256_mul_ps(values[0], _mm256_loadu_ps(x + start));
+        __m256 second = _mm256_mul_ps(values[1], _mm256_loadu_ps(x + start + LANES));
+        first = _mm256_fmadd_ps(values[2], _mm256_loadu_ps(x + start + 2 * LANES), first);
+        second = _mm256_fmadd_ps(values[3], _mm256_loadu_ps(x + start + 3 * LANES), second);
+        const __m256 halves = _mm256_mul_ps(_mm256_add_ps(first, second), _mm256_set1_ps(0.5f));
+        sum = _mm256_fmadd_ps(halves, _mm256_set1_ps(MXFP4_SCALES[scales[start / BLOCK]]), sum);
+    }
+    return sum_of(sum);
+}
+
+AVX2 static void unpack_mxfp4(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
+{
+    for (size_t start = 0; start < n; start += BLOCK) {
+        const __m256 scale = _mm256_set1_ps(MXFP4_SCALES[scales[start / BLOCK]]), half = _mm256_set1_ps(0.5f);
+        __m256 decoded[4];
+        decode_block(codes + start / 2, decoded);
+        for (int part = 0; part < 4; part++)
+            _mm256_storeu_ps(values + start + part * LANES,
+                             _mm256_mul_ps(_mm256_mul_ps(decoded[part], half), scale));
+    }
+}
+
+/* The 16 numbers at an even place of 32, or at an odd one, in two registers. */
+AVX2 INLINE void decode_pairs(const uint8_t *codes, __m256 values[4])
+{
+    const __m256i upper = _mm256_set1_epi32((int)0xFFFF0000);
+    for (int part = 0; part < 2; part++) {
+        const __m256i pairs = _mm256_loadu_si256((const __m256i *)(codes + 32 * part));
+        values[part] = _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
+        values[2 + part] = _mm256_castsi256_ps(_mm256_and_si256(pairs, upper));
+    }
+}
+
+/* The end of a row whose length is no multiple of 32: a copy with zeros after it. */
+AVX2 INLINE const uint8_t *whole_block(const uint8_t *codes, size_t left, uint8_t copy[2 * BLOCK])
+{
+    if (left >= BLOCK)
+        return codes;
+    for (size_t byte = 0; byte < 2 * BLOCK; byte++)
+        copy[byte] = byte < 2 * left ? codes[byte] : 0;
+    return copy;
+}
+
+AVX2 static float dot_bfloat16(const uint8_t *codes, const uint8_t *scales, const float *x, size_t n)
+{
+    __m256 sums[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+    uint8_t copy[2 * BLOCK];
+    (void)scales;
+    for (size_t start = 0; start < n; start += BLOCK) {
+        __m256 values[4];
+        decode_pairs(whole_block(codes + 2 * start, n - start, copy), values);
+        _mm_prefetch((const char *)(codes + 2 * start + PREFETCH), _MM_HINT_T0);
+        for (int part = 0; part < 4; part++)
+            sums[part] = _mm256_fmadd_ps(values[part], _mm256_loadu_ps(x + start + part * LANES), sums[part]);
+    }
+    return sum_of(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3])));
+}
+
+AVX2 static void unpack_bfloat16(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
+{
+    uint8_t copy[2 * BLOCK];
+    (void)scales;
+    for (size_t start = 0; start < n; start += BLOCK) {
+        __m256 decoded[4];
+        decode_pairs(whole_block(codes + 2 * start, n - start, copy), decoded);
+        for (int part = 0; part < 4; part++)
+            _mm256_storeu_ps(values + start + part * LANES, decoded[part]);
+    }
+}
+
+/* TILE_ROWS rows times a constant number of tokens: every sum stays in a register. */
+AVX2 INLINE void tile_of(const int tokens, const float *rows, const float *x, size_t length, float *y, size_t stride)
+{
+    __m256 sums[TILE_ROWS][TILE_TOKENS];
+    for (int r = 0; r < TILE_ROWS; r++)
+        for (int t = 0; t < tokens; t++)
+            sums[r][t] = _mm256_setzero_ps();
+    for (size_t i = 0; i < length; i += LANES)
+        for (int r = 0; r < TILE_ROWS; r++) {
+            const __m256 row = _mm256_loadu_ps(rows + r * length + i);
+            for (int t = 0; t < tokens; t++)
+                sums[r][t] = _mm256_fmadd_ps(row, _mm256_loadu_ps(x + t * length + i), sums[r][t]);
+        }
+    for (int t = 0; t < tokens; t++)
+        for (int r = 0; r < TILE_ROWS; r++)
+            y[t * stride + r] = sum_of(sums[r][t]);
+}
+
+AVX2 static void tile(const float *rows, const float *x, size_t length, size_t tokens, float *y, size_t stride)
+{
+    for (; tokens >= TILE_TOKENS; tokens -= TILE_TOKENS) {
+        tile_of(TILE_TOKENS, rows, x, length, y, stride);
+        x += TILE_TOKENS * length;
+        y += TILE_TOKENS * stride;
+    }
+    switch (tokens) {
+    case 1: tile_of(1, rows, x, length, y, stride); break;
+    case 2: tile_of(2, rows, x, length, y, stride); break;
+    default: break;
+    }
+}
+
+const Simd SIMD_AVX2 = {
+    .name = "avx2",
+    .mxfp4 = {BLOCK, EVEN_THEN_ODD, dot_mxfp4, unpack_mxfp4},
+    .bfloat16 = {BLOCK, EVEN_THEN_ODD, dot_bfloat16, unpack_bfloat16},
+    .tile = tile,
+};
+
+#endif

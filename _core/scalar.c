@@ -1,0 +1,84 @@
+/* Plain C, for any processor; the definition that the other levels are held to. */
+
+#include "simd.h"
+
+#include <string.h>
+
+enum { BLOCK = 32, BYTES_PER_BLOCK = 16 };
+
+static const uint8_t IN_ORDER[BLOCK] = {
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+    16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
+};
+
+static void unpack_mxfp4(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
+{
+    for (size_t byte = 0; byte < n / 2; byte++) {
+        const float scale = MXFP4_SCALES[scales[byte / BYTES_PER_BLOCK]];
+        values[2 * byte] = MXFP4_CODES[codes[byte] & 15] * scale;
+        values[2 * byte + 1] = MXFP4_CODES[codes[byte] >> 4] * scale;
+    }
+}
+
+static float dot_mxfp4(const uint8_t *codes, const uint8_t *scales, const float *x, size_t n)
+{
+    float sum = 0.0f;
+    for (size_t start = 0; start < n; start += BLOCK) {
+        const uint8_t *block = codes + start / 2;
+        float block_sum = 0.0f;
+        for (size_t byte = 0; byte < BYTES_PER_BLOCK; byte++) {
+            block_sum += MXFP4_CODES[block[byte] & 15] * x[start + 2 * byte];
+            block_sum += MXFP4_CODES[block[byte] >> 4] * x[start + 2 * byte + 1];
+        }
+        sum += block_sum * MXFP4_SCALES[scales[start / BLOCK]];
+    }
+    return sum;
+}
+
+static float bfloat16(const uint8_t *codes, size_t index)
+{
+    uint16_t bits;
+    memcpy(&bits, codes + 2 * index, sizeof bits);
+    const uint32_t wide = (uint32_t)bits << 16;
+    float value;
+    memcpy(&value, &wide, sizeof value);
+    return value;
+}
+
+static void unpack_bfloat16(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
+{
+    (void)scales;
+    for (size_t i = 0; i < n; i++)
+        values[i] = bfloat16(codes, i);
+    for (size_t i = n; i % BLOCK; i++)
+        values[i] = 0.0f;
+}
+
+static float dot_bfloat16(const uint8_t *codes, const uint8_t *scales, const float *x, size_t n)
+{
+    /* Several sums, so that rounding does not pile up in one. */
+    float sums[8] = {0};
+    (void)scales;
+    for (size_t i = 0; i < n; i++)
+        sums[i % 8] += bfloat16(codes, i) * x[i];
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
+static void tile(const float *rows, const float *x, size_t length, size_t tokens, float *y, size_t stride)
+{
+    for (size_t t = 0; t < tokens; t++)
+        for (size_t r = 0; r < TILE_ROWS; r++) {
+            float sums[8] = {0};
+            for (size_t i = 0; i < length; i++)
+                sums[i % 8] += rows[r * length + i] * x[t * length + i];
+            y[t * stride + r] =
+                ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+        }
+}
+
+const Simd SIMD_SCALAR = {
+    .name = "scalar",
+    .mxfp4 = {BLOCK, IN_ORDER, dot_mxfp4, unpack_mxfp4},
+    .bfloat16 = {BLOCK, IN_ORDER, dot_bfloat16, unpack_bfloat16},
+    .tile = tile,
+};
