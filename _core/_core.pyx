@@ -7,13 +7,12 @@ NotImplemented, and the NumPy function runs.
 
 import numpy as np
 
-from cython.parallel cimport parallel, prange
+from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport uint8_t
-from libc.stdlib cimport free, malloc
 
 
 cdef extern from "simd.h" nogil:
-    enum: PANEL_ROWS
+    enum: PANEL_ROWS, CACHE_LINE
 
     ctypedef struct Format:
         pass
@@ -40,8 +39,6 @@ cdef extern from "simd.h" nogil:
         size_t stride, float *panel)
     void swiglu(const float *gate_up, float *activation, size_t count, float alpha, float limit)
 
-
-CACHE_LINE = 64
 
 cdef const Simd *levels[8]
 cdef size_t level_count = simd_levels(levels)
@@ -79,16 +76,24 @@ cdef class Packed:
     cdef const Format *format
     cdef size_t matrices, rows, length
 
-    cdef Matrix matrix(self, size_t index) except *:
-        """One of the matrices; the leading axes count as one."""
+    cdef Matrix first(self) except *:
+        """The first of the matrices."""
         cdef Matrix matrix
         cdef bint scaled = self.scales is not None
         matrix.format, matrix.rows, matrix.length = self.format, self.rows, self.length
         matrix.row_bytes = self.length // 2 if scaled else 2 * self.length
         matrix.row_scales = self.length // 32 if scaled else 0
-        matrix.codes = &self.codes[0] + index * self.rows * matrix.row_bytes
-        matrix.scales = &self.scales[0] + index * self.rows * matrix.row_scales if scaled else NULL
+        matrix.codes = &self.codes[0]
+        matrix.scales = &self.scales[0] if scaled else NULL
         return matrix
+
+
+cdef inline Matrix later(Matrix matrix, size_t index) noexcept nogil:
+    """The matrix that many places after this one."""
+    matrix.codes += index * matrix.rows * matrix.row_bytes
+    if matrix.scales != NULL:
+        matrix.scales += index * matrix.rows * matrix.row_scales
+    return matrix
 
 
 cdef Packed pack(weight):
@@ -141,15 +146,15 @@ def matmul(x_TD, weight_ND, *, int threads=1):
     cdef float[:, ::1] x = arranged(packed.format, np.ascontiguousarray(x_TD), threads)
     y_TN = np.empty((len(x_TD), packed.rows), np.float32)
     cdef float[:, ::1] y = y_TN
-    cdef Matrix matrix = packed.matrix(0)
+    cdef float[:, ::1] panels = aligned(threads * PANEL_ROWS, x.shape[1])
+    cdef Matrix matrix = packed.first()
     cdef const Simd *level = simd
     cdef float *panel = NULL
     cdef Py_ssize_t index
     with nogil, parallel(num_threads=threads):
-        panel = <float *>malloc(PANEL_ROWS * x.shape[1] * sizeof(float))
+        panel = &panels[threadid() * PANEL_ROWS, 0]
         for index in prange(<Py_ssize_t>((matrix.rows + PANEL_ROWS - 1) // PANEL_ROWS), schedule="dynamic", chunksize=4):
             multiply_panel(level, &matrix, index * PANEL_ROWS, &x[0, 0], x.shape[0], &y[0, 0], matrix.rows, panel)
-        free(panel)
     return y_TN
 
 
@@ -176,33 +181,34 @@ cdef _mixed(x_TD, routing, weights, expert_P, Packed gate_up, Packed down, float
     cdef Py_ssize_t[::1] used = used_U.astype(np.intp), start = first_U.astype(np.intp), count = count_U.astype(np.intp)
     cdef Py_ssize_t[::1] position = np.argsort(order_P).astype(np.intp)
     cdef Py_ssize_t A = routing.expert_TA.shape[1], T = x_TD.shape[0], P = T * A, U = len(used_U)
-    cdef Py_ssize_t D = down.rows, F = down.length, panel_count, index, u, p, a, t, r
+    cdef Py_ssize_t D = down.rows, F = down.length, index, u, p, a, t, r
     segment_P = np.repeat(np.arange(U), count_U)
     cdef Py_ssize_t[::1] segment = segment_P
     cdef float[:, ::1] gate_up_bias = _decoded(weights.gate_up_bias, used_U), down_bias = _decoded(weights.down_bias, used_U)
     cdef float[::1] share = np.ascontiguousarray(routing.weight_TA, np.float32).reshape(-1)
 
-    gathered = arranged(gate_up.format, np.ascontiguousarray(x_TD), threads)
-    cdef float[:, ::1] x = gathered[order_P // A] if P > 1 else gathered
+    arranged_TD = arranged(gate_up.format, np.ascontiguousarray(x_TD), threads)
+    gathered_PD = aligned(P, arranged_TD.shape[1])
+    np.take(arranged_TD, order_P // A, axis=0, out=gathered_PD)
+    cdef float[:, ::1] x = gathered_PD
     cdef float[:, ::1] hidden = np.empty((P, 2 * F), np.float32), activation = np.empty((P, F), np.float32)
-    cdef float[:, ::1] ordered = np.empty((P, arranged_length(down.format, F)), np.float32)
+    cdef float[:, ::1] ordered = aligned(P, arranged_length(down.format, F))
     cdef float[:, ::1] result = np.empty((P, D), np.float32)
     y_TD = np.empty((T, D), np.float32)
     cdef float[:, ::1] y = y_TD
     cdef const Simd *level = simd
-    cdef Matrix *up_matrices = <Matrix *>malloc(U * sizeof(Matrix))
-    cdef Matrix *down_matrices = <Matrix *>malloc(U * sizeof(Matrix))
+    cdef float[:, ::1] panels = aligned(threads * PANEL_ROWS, max(x.shape[1], ordered.shape[1]))
+    cdef Matrix first_up = gate_up.first(), first_down = down.first(), matrix
     cdef float *panel = NULL
     cdef float total
     cdef Py_ssize_t up_panels = (2 * F + PANEL_ROWS - 1) // PANEL_ROWS, down_panels = (D + PANEL_ROWS - 1) // PANEL_ROWS
-    for u in range(U):
-        up_matrices[u], down_matrices[u] = gate_up.matrix(used[u]), down.matrix(used[u])
     with nogil, parallel(num_threads=threads):
-        panel = <float *>malloc(PANEL_ROWS * max(x.shape[1], ordered.shape[1]) * sizeof(float))
+        panel = &panels[threadid() * PANEL_ROWS, 0]
         for index in prange(U * up_panels, schedule="dynamic", chunksize=4):
             u = index // up_panels
+            matrix = later(first_up, used[u])
             multiply_panel(
-                level, &up_matrices[u], (index % up_panels) * PANEL_ROWS, &x[start[u], 0], count[u],
+                level, &matrix, (index % up_panels) * PANEL_ROWS, &x[start[u], 0], count[u],
                 &hidden[start[u], 0], 2 * F, panel)
         for p in prange(P, schedule="static"):
             for r in range(2 * F):
@@ -211,8 +217,9 @@ cdef _mixed(x_TD, routing, weights, expert_P, Packed gate_up, Packed down, float
             arrange(down.format, &activation[p, 0], &ordered[p, 0], F)
         for index in prange(U * down_panels, schedule="dynamic", chunksize=4):
             u = index // down_panels
+            matrix = later(first_down, used[u])
             multiply_panel(
-                level, &down_matrices[u], (index % down_panels) * PANEL_ROWS, &ordered[start[u], 0], count[u],
+                level, &matrix, (index % down_panels) * PANEL_ROWS, &ordered[start[u], 0], count[u],
                 &result[start[u], 0], D, panel)
         for t in prange(T, schedule="static"):
             for r in range(D):
@@ -221,9 +228,6 @@ cdef _mixed(x_TD, routing, weights, expert_P, Packed gate_up, Packed down, float
                     p = position[t * A + a]
                     total = total + share[t * A + a] * (result[p, r] + down_bias[segment[p], r])
                 y[t, r] = total
-        free(panel)
-    free(up_matrices)
-    free(down_matrices)
     return y_TD
 
 

@@ -31,35 +31,41 @@ typedef struct {
     __m512 scales;
 } Group;
 
-/* Whether one of four bytes is 0 or 255: such a scale is no plain exponent. */
-INLINE int any_edge(uint32_t bytes)
+/* Whether a row has a scale of 0 or 255, which is no plain exponent. */
+AVX512 INLINE int any_edge(const uint8_t *scales, size_t blocks)
 {
-    const uint32_t zero = (bytes - 0x01010101u) & ~bytes, full = (~bytes - 0x01010101u) & bytes;
-    return ((zero | full) & 0x80808080u) != 0;
+    __mmask64 found = 0;
+    for (size_t start = 0; start < blocks; start += 64) {
+        const __mmask64 there = blocks - start < 64 ? (1ull << (blocks - start)) - 1 : ~0ull;
+        const __m512i bytes = _mm512_maskz_loadu_epi8(there, scales + start);
+        found |= _mm512_mask_cmpeq_epi8_mask(there, bytes, _mm512_setzero_si512()) |
+                 _mm512_mask_cmpeq_epi8_mask(there, bytes, _mm512_set1_epi8(-1));
+    }
+    return found != 0;
 }
 
-AVX512 INLINE __m512 spread_scales(uint32_t bytes)
+AVX512 INLINE __m512 spread_scales(uint32_t bytes, const int edge)
 {
     const __m512i each_four_times = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
-    __m128 scales = _mm_castsi128_ps(_mm_slli_epi32(_mm_cvtepu8_epi32(_mm_cvtsi32_si128((int)bytes)), 23));
-    if (any_edge(bytes))
-        scales = _mm_setr_ps(MXFP4_SCALES[bytes & 255], MXFP4_SCALES[bytes >> 8 & 255],
-                             MXFP4_SCALES[bytes >> 16 & 255], MXFP4_SCALES[bytes >> 24]);
+    const __m128 scales =
+        edge ? _mm_setr_ps(MXFP4_SCALES[bytes & 255], MXFP4_SCALES[bytes >> 8 & 255], MXFP4_SCALES[bytes >> 16 & 255],
+                           MXFP4_SCALES[bytes >> 24])
+             : _mm_castsi128_ps(_mm_slli_epi32(_mm_cvtepu8_epi32(_mm_cvtsi32_si128((int)bytes)), 23));
     return _mm512_permutexvar_ps(each_four_times, _mm512_castps128_ps512(scales));
 }
 
-AVX512 INLINE Group load_group(const uint8_t *codes, const uint8_t *scales)
+AVX512 INLINE Group load_group(const uint8_t *codes, const uint8_t *scales, const int edge)
 {
     uint32_t bytes;
     memcpy(&bytes, scales, sizeof bytes);
-    return (Group){_mm512_loadu_si512(codes), spread_scales(bytes)};
+    return (Group){_mm512_loadu_si512(codes), spread_scales(bytes, edge)};
 }
 
 AVX512 INLINE Group load_last(const uint8_t *codes, const uint8_t *scales, size_t blocks)
 {
     const uint32_t bytes = 0x7F000000u | (blocks > 2 ? scales[2] : 0x7Fu) << 16 |
                            (blocks > 1 ? scales[1] : 0x7Fu) << 8 | scales[0];
-    return (Group){_mm512_maskz_loadu_epi32((__mmask16)((1u << 4 * blocks) - 1), codes), spread_scales(bytes)};
+    return (Group){_mm512_maskz_loadu_epi32((__mmask16)((1u << 4 * blocks) - 1), codes), spread_scales(bytes, 1)};
 }
 
 /* Code k of each of the sixteen numbers, without its scale. A permutation looks at the lowest four bits alone. */
@@ -81,18 +87,23 @@ AVX512 INLINE __m512 add_group(Group group, const float *x, __m512 table, __m512
     return _mm512_fmadd_ps(_mm512_add_ps(even, odd), group.scales, sum);
 }
 
-AVX512 static float dot_mxfp4(const uint8_t *codes, const uint8_t *scales, const float *x, size_t n)
+AVX512 INLINE float dot_of(const int edge, const uint8_t *codes, const uint8_t *scales, const float *x, size_t n)
 {
     const __m512 table = _mm512_loadu_ps(MXFP4_CODES);
     __m512 sum = _mm512_setzero_ps();
     size_t start = 0;
     for (; start + MXFP4_GROUP <= n; start += MXFP4_GROUP) {
         _mm_prefetch((const char *)(codes + start / 2 + PREFETCH), _MM_HINT_T0);
-        sum = add_group(load_group(codes + start / 2, scales + start / 32), x + start, table, sum);
+        sum = add_group(load_group(codes + start / 2, scales + start / 32, edge), x + start, table, sum);
     }
     if (start < n)
         sum = add_group(load_last(codes + start / 2, scales + start / 32, (n - start) / 32), x + start, table, sum);
     return _mm512_reduce_add_ps(sum);
+}
+
+AVX512 static float dot_mxfp4(const uint8_t *codes, const uint8_t *scales, const float *x, size_t n)
+{
+    return any_edge(scales, n / 32) ? dot_of(1, codes, scales, x, n) : dot_of(0, codes, scales, x, n);
 }
 
 AVX512 INLINE void store_group(Group group, float *values, __m512 table)
@@ -106,7 +117,7 @@ AVX512 static void unpack_mxfp4(const uint8_t *codes, const uint8_t *scales, flo
     const __m512 table = _mm512_loadu_ps(MXFP4_CODES);
     size_t start = 0;
     for (; start + MXFP4_GROUP <= n; start += MXFP4_GROUP)
-        store_group(load_group(codes + start / 2, scales + start / 32), values + start, table);
+        store_group(load_group(codes + start / 2, scales + start / 32, 1), values + start, table);
     if (start < n)
         store_group(load_last(codes + start / 2, scales + start / 32, (n - start) / 32), values + start, table);
 }

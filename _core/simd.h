@@ -62,7 +62,7 @@ size_t arranged_length(const Format *format, size_t n);
 void arrange(const Format *format, const float *x, float *arranged, size_t n);
 
 /* Rows that a thread takes at a time, and tokens whose activations stay in its cache meanwhile. */
-enum { PANEL_ROWS = 32, PANEL_TOKENS = 48 };
+enum { PANEL_ROWS = 32, PANEL_TOKENS = 48, CACHE_LINE = 64 };
 
 /* Packed rows, one after the other, and how to read them. */
 typedef struct {

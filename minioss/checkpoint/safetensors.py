@@ -10,8 +10,10 @@ and knows no bfloat16 in NumPy. What it refuses is refused here too: the tensors
 the data exactly, with no gap and no overlap, so that every byte of the file has one owner.
 """
 
+import contextlib
 import json
 import math
+import mmap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -54,15 +56,15 @@ class SafetensorsFile:
         size = path.stat().st_size
         if size < 8:
             raise InputError(f"{path} has {size} bytes; a safetensors file starts with an 8-byte header length")
-        self._bytes = np.memmap(path, np.uint8, mode="r")
-        length = int.from_bytes(self._bytes[:8].tobytes(), "little")
+        content = _mapped(path)
+        length = int.from_bytes(content[:8].tobytes(), "little")
         if length > min(size - 8, HEADER_LIMIT):
             raise InputError(
                 f"{path} says that its header has {length} bytes; "
                 f"expected at most {min(size - 8, HEADER_LIMIT)}: the file is truncated or not safetensors"
             )
-        self._data = self._bytes[8 + length :]
-        self.entries = _entries(path, self._bytes[8 : 8 + length].tobytes(), len(self._data))
+        self._data = content[8 + length :]
+        self.entries = _entries(path, content[8 : 8 + length].tobytes(), len(self._data))
 
     def tensor(self, name: str) -> NDArray | BFloat16Array:
         """A read-only view of one tensor.
@@ -75,9 +77,20 @@ class SafetensorsFile:
         entry = self.entries[name]
         if entry.dtype not in DTYPES:
             raise InputError(f"{name} in {self.path} has type {entry.dtype}; expected one of {', '.join(DTYPES)}")
-        array = self._data[entry.start : entry.stop].view(np.ndarray).view(DTYPES[entry.dtype])
+        array = self._data[entry.start : entry.stop].view(DTYPES[entry.dtype])
         array = array.reshape(entry.shape)
         return BFloat16Array(array) if entry.dtype == "BF16" else array
+
+
+def _mapped(path: Path) -> NDArray[np.uint8]:
+    """The bytes of a file, mapped read-only."""
+    with open(path, "rb") as file:
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        # Where the system can, 2 MiB pages: fewer look-ups of addresses when all weights are read for each token.
+        with contextlib.suppress(OSError):
+            mapping.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(mapping, np.uint8)
 
 
 def _entries(path: Path, header: bytes, data_size: int) -> dict[str, Entry]:
