@@ -54,26 +54,39 @@ static void unpack_bfloat16(const uint8_t *codes, const uint8_t *scales, float *
         values[i] = 0.0f;
 }
 
+/* Several sums side by side: rounding does not pile up in one, and compilers make vectors of them. */
+enum { SUMS = 8 };
+
+static float total(const float sums[SUMS])
+{
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
 static float dot_bfloat16(const uint8_t *codes, const uint8_t *scales, const float *x, size_t n)
 {
-    /* Several sums, so that rounding does not pile up in one. */
-    float sums[8] = {0};
+    float sums[SUMS] = {0};
+    size_t i = 0;
     (void)scales;
-    for (size_t i = 0; i < n; i++)
-        sums[i % 8] += bfloat16(codes, i) * x[i];
-    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+    for (; i + SUMS <= n; i += SUMS)
+        for (size_t lane = 0; lane < SUMS; lane++)
+            sums[lane] += bfloat16(codes, i + lane) * x[i + lane];
+    for (; i < n; i++)
+        sums[0] += bfloat16(codes, i) * x[i];
+    return total(sums);
 }
 
 static void tile(const float *rows, const float *x, size_t length, size_t tokens, float *y, size_t stride)
 {
-    for (size_t t = 0; t < tokens; t++)
-        for (size_t r = 0; r < TILE_ROWS; r++) {
-            float sums[8] = {0};
-            for (size_t i = 0; i < length; i++)
-                sums[i % 8] += rows[r * length + i] * x[t * length + i];
-            y[t * stride + r] =
-                ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
-        }
+    for (size_t t = 0; t < tokens; t++) {
+        const float *token = x + t * length;
+        float sums[TILE_ROWS][SUMS] = {{0}};
+        for (size_t i = 0; i < length; i += SUMS)
+            for (size_t r = 0; r < TILE_ROWS; r++)
+                for (size_t lane = 0; lane < SUMS; lane++)
+                    sums[r][lane] += rows[r * length + i + lane] * token[i + lane];
+        for (size_t r = 0; r < TILE_ROWS; r++)
+            y[t * stride + r] = total(sums[r]);
+    }
 }
 
 const Simd SIMD_SCALAR = {
