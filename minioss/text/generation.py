@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from minioss.cache import Cache
 from minioss.errors import InputError
 from minioss.model import Model, Progress
-from minioss.text.sampling import Sampling, choose, log_softmax
+from minioss.text.sampling import Sampling, choose, largest, log_softmax
 
 
 class TokenLogprob(NamedTuple):
@@ -36,8 +36,7 @@ class Token(int):
         self = super().__new__(cls, token)
         logprobs_V = log_softmax(logits_V)
         self.logprob = float(logprobs_V[token])
-        best = np.argsort(-logprobs_V, kind="stable")[:top] if top else []
-        self.top_logprobs = [TokenLogprob(int(other), float(logprobs_V[other])) for other in best]
+        self.top_logprobs = [TokenLogprob(int(other), float(logprobs_V[other])) for other in largest(logprobs_V, top)]
         return self
 
 
