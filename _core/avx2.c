@@ -115,7 +115,7 @@ AVX2 static void unpack_bfloat16(const uint8_t *codes, const uint8_t *scales, fl
 }
 
 /* TILE_ROWS rows times a constant number of tokens: every sum stays in a register. */
-AVX2 INLINE void tile_of(const int tokens, const float *rows, const float *x, size_t length, float *y, size_t stride)
+AVX2 INLINE void tile_of(const int tokens, const float *rows, const float *x, size_t stride, size_t length, float *y)
 {
     __m256 sums[TILE_ROWS][TILE_TOKENS];
     for (int r = 0; r < TILE_ROWS; r++)
@@ -123,25 +123,21 @@ AVX2 INLINE void tile_of(const int tokens, const float *rows, const float *x, si
             sums[r][t] = _mm256_setzero_ps();
     for (size_t i = 0; i < length; i += LANES)
         for (int r = 0; r < TILE_ROWS; r++) {
-            const __m256 row = _mm256_loadu_ps(rows + r * length + i);
+            const __m256 row = _mm256_loadu_ps(rows + r * stride + i);
             for (int t = 0; t < tokens; t++)
-                sums[r][t] = _mm256_fmadd_ps(row, _mm256_loadu_ps(x + t * length + i), sums[r][t]);
+                sums[r][t] = _mm256_fmadd_ps(row, _mm256_loadu_ps(x + t * stride + i), sums[r][t]);
         }
     for (int t = 0; t < tokens; t++)
         for (int r = 0; r < TILE_ROWS; r++)
-            y[t * stride + r] = sum_of(sums[r][t]);
+            y[t * TILE_ROWS + r] += sum_of(sums[r][t]);
 }
 
-AVX2 static void tile(const float *rows, const float *x, size_t length, size_t tokens, float *y, size_t stride)
+AVX2 static void tile(const float *rows, const float *x, size_t stride, size_t length, size_t tokens, float *y)
 {
-    for (; tokens >= TILE_TOKENS; tokens -= TILE_TOKENS) {
-        tile_of(TILE_TOKENS, rows, x, length, y, stride);
-        x += TILE_TOKENS * length;
-        y += TILE_TOKENS * stride;
-    }
     switch (tokens) {
-    case 1: tile_of(1, rows, x, length, y, stride); break;
-    case 2: tile_of(2, rows, x, length, y, stride); break;
+    case TILE_TOKENS: tile_of(TILE_TOKENS, rows, x, stride, length, y); break;
+    case 1: tile_of(1, rows, x, stride, length, y); break;
+    case 2: tile_of(2, rows, x, stride, length, y); break;
     default: break;
     }
 }
@@ -150,6 +146,7 @@ const Simd SIMD_AVX2 = {
     .name = "avx2",
     .mxfp4 = {BLOCK, EVEN_THEN_ODD, dot_mxfp4, unpack_mxfp4},
     .bfloat16 = {BLOCK, EVEN_THEN_ODD, dot_bfloat16, unpack_bfloat16},
+    .tile_tokens = TILE_TOKENS,
     .tile = tile,
 };
 

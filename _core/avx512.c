@@ -169,7 +169,7 @@ AVX512 static void unpack_bfloat16(const uint8_t *codes, const uint8_t *scales, 
 }
 
 /* TILE_ROWS rows times a constant number of tokens: every sum stays in a register. */
-AVX512 INLINE void tile_of(const int tokens, const float *rows, const float *x, size_t length, float *y, size_t stride)
+AVX512 INLINE void tile_of(const int tokens, const float *rows, const float *x, size_t stride, size_t length, float *y)
 {
     __m512 sums[TILE_ROWS][TILE_TOKENS];
     for (int r = 0; r < TILE_ROWS; r++)
@@ -178,31 +178,27 @@ AVX512 INLINE void tile_of(const int tokens, const float *rows, const float *x, 
     for (size_t i = 0; i < length; i += LANES) {
         __m512 row[TILE_ROWS];
         for (int r = 0; r < TILE_ROWS; r++)
-            row[r] = _mm512_loadu_ps(rows + r * length + i);
+            row[r] = _mm512_loadu_ps(rows + r * stride + i);
         for (int t = 0; t < tokens; t++) {
-            const __m512 token = _mm512_loadu_ps(x + t * length + i);
+            const __m512 token = _mm512_loadu_ps(x + t * stride + i);
             for (int r = 0; r < TILE_ROWS; r++)
                 sums[r][t] = _mm512_fmadd_ps(row[r], token, sums[r][t]);
         }
     }
     for (int t = 0; t < tokens; t++)
         for (int r = 0; r < TILE_ROWS; r++)
-            y[t * stride + r] = _mm512_reduce_add_ps(sums[r][t]);
+            y[t * TILE_ROWS + r] += _mm512_reduce_add_ps(sums[r][t]);
 }
 
-AVX512 static void tile(const float *rows, const float *x, size_t length, size_t tokens, float *y, size_t stride)
+AVX512 static void tile(const float *rows, const float *x, size_t stride, size_t length, size_t tokens, float *y)
 {
-    for (; tokens >= TILE_TOKENS; tokens -= TILE_TOKENS) {
-        tile_of(TILE_TOKENS, rows, x, length, y, stride);
-        x += TILE_TOKENS * length;
-        y += TILE_TOKENS * stride;
-    }
     switch (tokens) {
-    case 1: tile_of(1, rows, x, length, y, stride); break;
-    case 2: tile_of(2, rows, x, length, y, stride); break;
-    case 3: tile_of(3, rows, x, length, y, stride); break;
-    case 4: tile_of(4, rows, x, length, y, stride); break;
-    case 5: tile_of(5, rows, x, length, y, stride); break;
+    case TILE_TOKENS: tile_of(TILE_TOKENS, rows, x, stride, length, y); break;
+    case 1: tile_of(1, rows, x, stride, length, y); break;
+    case 2: tile_of(2, rows, x, stride, length, y); break;
+    case 3: tile_of(3, rows, x, stride, length, y); break;
+    case 4: tile_of(4, rows, x, stride, length, y); break;
+    case 5: tile_of(5, rows, x, stride, length, y); break;
     default: break;
     }
 }
@@ -211,6 +207,7 @@ const Simd SIMD_AVX512 = {
     .name = "avx512",
     .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4},
     .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16},
+    .tile_tokens = TILE_TOKENS,
     .tile = tile,
 };
 

@@ -75,17 +75,17 @@ static float dot_bfloat16(const uint8_t *codes, const uint8_t *scales, const flo
     return total(sums);
 }
 
-static void tile(const float *rows, const float *x, size_t length, size_t tokens, float *y, size_t stride)
+static void tile(const float *rows, const float *x, size_t stride, size_t length, size_t tokens, float *y)
 {
     for (size_t t = 0; t < tokens; t++) {
-        const float *token = x + t * length;
+        const float *token = x + t * stride;
         float sums[TILE_ROWS][SUMS] = {{0}};
         for (size_t i = 0; i < length; i += SUMS)
             for (size_t r = 0; r < TILE_ROWS; r++)
                 for (size_t lane = 0; lane < SUMS; lane++)
-                    sums[r][lane] += rows[r * length + i + lane] * token[i + lane];
+                    sums[r][lane] += rows[r * stride + i + lane] * token[i + lane];
         for (size_t r = 0; r < TILE_ROWS; r++)
-            y[t * stride + r] = total(sums[r]);
+            y[t * TILE_ROWS + r] += total(sums[r]);
     }
 }
 
@@ -93,5 +93,6 @@ const Simd SIMD_SCALAR = {
     .name = "scalar",
     .mxfp4 = {BLOCK, IN_ORDER, dot_mxfp4, unpack_mxfp4},
     .bfloat16 = {BLOCK, IN_ORDER, dot_bfloat16, unpack_bfloat16},
+    .tile_tokens = PANEL_TOKENS,
     .tile = tile,
 };

@@ -41,16 +41,24 @@ void arrange(const Format *format, const float *x, float *arranged, size_t n)
         }
 }
 
+/* y[t * stride + r] = panel[r] . x[t] for at most PANEL_TOKENS tokens, by parts of the rows. */
 static void tile_panel(const Simd *simd, const float *panel, size_t rows, const float *x, size_t length,
                        size_t tokens, float *y, size_t stride)
 {
-    float corner[PANEL_TOKENS * TILE_ROWS];
-    for (size_t row = 0; row < rows; row += TILE_ROWS) {
-        const size_t width = rows - row < TILE_ROWS ? rows - row : TILE_ROWS;
-        simd->tile(panel + row * length, x, length, tokens, corner, TILE_ROWS);
-        for (size_t token = 0; token < tokens; token++)
-            memcpy(y + token * stride + row, corner + token * TILE_ROWS, width * sizeof(float));
+    float sums[PANEL_ROWS / TILE_ROWS][PANEL_TOKENS * TILE_ROWS];
+    memset(sums, 0, sizeof sums);
+    for (size_t start = 0; start < length; start += TILE_LENGTH) {
+        const size_t part = length - start < TILE_LENGTH ? length - start : TILE_LENGTH;
+        for (size_t token = 0; token < tokens; token += simd->tile_tokens) {
+            const size_t count = tokens - token < simd->tile_tokens ? tokens - token : simd->tile_tokens;
+            for (size_t row = 0; row < rows; row += TILE_ROWS)
+                simd->tile(panel + row * length + start, x + token * length + start, length, part, count,
+                           sums[row / TILE_ROWS] + token * TILE_ROWS);
+        }
     }
+    for (size_t token = 0; token < tokens; token++)
+        for (size_t row = 0; row < rows; row++)
+            y[token * stride + row] = sums[row / TILE_ROWS][token * TILE_ROWS + row % TILE_ROWS];
 }
 
 void multiply_panel(const Simd *simd, const Matrix *matrix, size_t first, const float *x, size_t tokens, float *y,

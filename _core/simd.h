@@ -38,9 +38,10 @@ typedef struct {
     const char *name;
     Format mxfp4;
     Format bfloat16;
-    /* y[t * stride + r] = rows[r] . x[t] for TILE_ROWS rows and any number of tokens, each of `length` numbers,
-     * a multiple of 32. */
-    void (*tile)(const float *rows, const float *x, size_t length, size_t tokens, float *y, size_t stride);
+    /* y[t * TILE_ROWS + r] += rows[r * stride ...] . x[t * stride ...] for TILE_ROWS rows and up to tile_tokens tokens,
+     * over `length` numbers of each, a multiple of 32. */
+    size_t tile_tokens;
+    void (*tile)(const float *rows, const float *x, size_t stride, size_t length, size_t tokens, float *y);
 } Simd;
 
 extern const float MXFP4_CODES[16];
@@ -63,6 +64,9 @@ void arrange(const Format *format, const float *x, float *arranged, size_t n);
 
 /* Rows that a thread takes at a time, and tokens whose activations stay in its cache meanwhile. */
 enum { PANEL_ROWS = 32, PANEL_TOKENS = 48, CACHE_LINE = 64 };
+
+/* Numbers of a row that a tile takes at a time: four rows and six tokens of them stay in the nearest cache. */
+enum { TILE_LENGTH = 960 };
 
 /* Packed rows, one after the other, and how to read them. */
 typedef struct {

@@ -36,7 +36,8 @@ class Token(int):
         self = super().__new__(cls, token)
         logprobs_V = log_softmax(logits_V)
         self.logprob = float(logprobs_V[token])
-        self.top_logprobs = [TokenLogprob(int(other), float(logprobs_V[other])) for other in largest(logprobs_V, top)]
+        best = largest(logprobs_V, top) if top else []
+        self.top_logprobs = [TokenLogprob(int(other), float(logprobs_V[other])) for other in best]
         return self
 
 
