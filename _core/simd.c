@@ -88,7 +88,8 @@ void multiply_panel(const Simd *simd, const Matrix *matrix, size_t first, const 
  * Written without branches or calls, so that compilers make vectors of it. */
 static inline float exponential(float x)
 {
-    const float clamped = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+    /* NaN fails both comparisons and becomes -87: as an integer it would have no meaning in C. */
+    const float clamped = x > -87.0f ? (x < 88.0f ? x : 88.0f) : -87.0f;
     const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
     const float k = (clamped * 1.44269504f + magic) - magic;
     const float r = (clamped - k * 0.693359375f) + k * 2.12194440e-4f;

@@ -38,9 +38,10 @@ typedef struct {
     const char *name;
     Format mxfp4;
     Format bfloat16;
+    /* Tokens that `tile` takes at once. */
+    size_t tile_tokens;
     /* y[t * TILE_ROWS + r] += rows[r * stride ...] . x[t * stride ...] for TILE_ROWS rows and up to tile_tokens tokens,
      * over `length` numbers of each, a multiple of 32. */
-    size_t tile_tokens;
     void (*tile)(const float *rows, const float *x, size_t stride, size_t length, size_t tokens, float *y);
 } Simd;
 
@@ -62,8 +63,11 @@ size_t arranged_length(const Format *format, size_t n);
 /* Put the n numbers of x in the order of a format, with zeros up to a whole group. */
 void arrange(const Format *format, const float *x, float *arranged, size_t n);
 
+/* Bytes of a cache line: activations and panels start on one. */
+enum { CACHE_LINE = 64 };
+
 /* Rows that a thread takes at a time, and tokens whose activations stay in its cache meanwhile. */
-enum { PANEL_ROWS = 32, PANEL_TOKENS = 48, CACHE_LINE = 64 };
+enum { PANEL_ROWS = 32, PANEL_TOKENS = 48 };
 
 /* Numbers of a row that a tile takes at a time: four rows and six tokens of them stay in the nearest cache. */
 enum { TILE_LENGTH = 960 };

@@ -149,6 +149,25 @@ def test_experts_are_as_their_twin(core, level):
 
 @needs_core
 @pytest.mark.parametrize("level", LEVELS)
+def test_a_nan_scale_reaches_the_tokens_of_its_expert_and_no_other(core, level, random):
+    core.use(level)
+    weights = ExpertWeights(
+        mxfp4_weight(random, 3, 128, 96, scales=(121, 124)),
+        np.zeros((3, 128), np.float32),
+        mxfp4_weight(random, 3, 96, 64, scales=(121, 124)),
+        np.zeros((3, 96), np.float32),
+    )
+    scales = weights.gate_up.scales.copy()
+    scales[1, 5] = 255
+    weights = weights._replace(gate_up=MXFP4Array(weights.gate_up.blocks, scales))
+    x, share = random.standard_normal((4, 96)).astype(np.float32), np.ones((4, 1), np.float32)
+    y = core.mix_experts(x, Routing(np.array([[0], [1], [2], [1]]), share), weights, 1.702, 7.0, threads=2)
+    assert np.isnan(y).all(axis=1).tolist() == [False, True, False, True]
+    assert np.isfinite(y[[0, 2]]).all()
+
+
+@needs_core
+@pytest.mark.parametrize("level", LEVELS)
 def test_whole_models_are_close_to_float64(level, tmp_path, monkeypatch):
     monkeypatch.setenv("MINIOSS_SIMD", level)
     ids = np.random.default_rng(1).integers(101, size=60)

@@ -31,8 +31,6 @@ from minioss.errors import InputError
 BYTES_PER_SHARD = 5 * 10**9
 VALUES_PER_CHUNK = 2**22
 
-OFFICIAL_VOCABULARY, OFFICIAL_FIRST_SPECIAL = 201088, 199998
-
 # Root mean square of a uniform E2M1 code times the three exponents drawn around the middle one.
 CODE_RMS = math.sqrt(np.mean(mxfp4.CODES**2) * (1 / 4 + 1 + 4) / 3)
 
@@ -114,8 +112,10 @@ def _small_files(config: Config, layout: str, dense: bool, tokenizer: str | Path
     """config.json, generation_config.json and tokenizer.json, by name."""
     files: dict[str, bytes] = {}
     special = {}
-    if config.vocab_size == OFFICIAL_VOCABULARY:
-        special = {name: OFFICIAL_FIRST_SPECIAL + n for name, n in tokenizer_json.HARMONY_OFFSETS.items()}
+    if config.vocab_size == tokenizer_json.OFFICIAL_VOCABULARY:
+        special = {
+            name: tokenizer_json.OFFICIAL_FIRST_SPECIAL + n for name, n in tokenizer_json.HARMONY_OFFSETS.items()
+        }
     if tokenizer is not None:
         vocabulary = tokenizer_json.read(Path(tokenizer))
         largest = max(*vocabulary.ranks.values(), *vocabulary.special.values())
@@ -123,7 +123,7 @@ def _small_files(config: Config, layout: str, dense: bool, tokenizer: str | Path
             raise InputError(f"{tokenizer} has token {largest}; expected ids below vocab_size = {config.vocab_size}")
         special = vocabulary.special
         files[tokenizer_json.FILENAME] = Path(tokenizer).read_bytes()
-    elif 256 + tokenizer_json.SPECIAL_COUNT <= config.vocab_size != OFFICIAL_VOCABULARY:
+    elif 256 + tokenizer_json.SPECIAL_COUNT <= config.vocab_size != tokenizer_json.OFFICIAL_VOCABULARY:
         vocabulary = tokenizer_json.byte_vocabulary()
         special = vocabulary.special
         files[tokenizer_json.FILENAME] = _json_bytes(tokenizer_json.to_json(vocabulary))

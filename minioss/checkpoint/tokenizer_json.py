@@ -28,7 +28,10 @@ PATTERN = "|".join(
     ]
 )
 
-# The harmony specials in the official order, from id 199998 on; the rest of the ids are reserved.
+# The ids of o200k_harmony, and the first that is a special token.
+OFFICIAL_VOCABULARY, OFFICIAL_FIRST_SPECIAL = 201088, 199998
+
+# The harmony specials in the official order, counted from the first; the rest of the ids are reserved.
 HARMONY_OFFSETS = {
     "<|startoftext|>": 0,
     "<|endoftext|>": 1,

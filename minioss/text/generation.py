@@ -102,7 +102,7 @@ def generate_batch(
     caches: Sequence[Cache | None] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[list[Token | None]]:
-    """Continue several prompts at once; each reads the weights that all need only once.
+    """Continue several prompts at once; a step reads each weight once for all of them.
 
     A prompt's continuation ends after ``max_new_tokens``, after a stop token (which is given
     out), or where the context is full.

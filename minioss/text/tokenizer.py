@@ -11,13 +11,12 @@ from minioss.checkpoint import tokenizer_json
 from minioss.errors import InputError
 
 OFFICIAL = "o200k_harmony"
-OFFICIAL_VOCABULARY = 201088
 RANKS_SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
 RANKS_ADDRESS = "https://openaipublic.blob.core.windows.net/encodings/o200k_base.tiktoken"
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}".encode()
 
 
-def load_tokenizer(folder: str | Path, vocab_size: int = OFFICIAL_VOCABULARY) -> tiktoken.Encoding:
+def load_tokenizer(folder: str | Path, vocab_size: int = tokenizer_json.OFFICIAL_VOCABULARY) -> tiktoken.Encoding:
     """The tokenizer of a model.
 
     It is read from the folder's ``tokenizer.json`` (for ``…/original``, from the folder above);
@@ -39,7 +38,7 @@ def load_tokenizer(folder: str | Path, vocab_size: int = OFFICIAL_VOCABULARY) ->
         path = place / tokenizer_json.FILENAME
         if path.exists():
             return from_vocabulary(tokenizer_json.read(path), place.name, path)
-    if vocab_size != OFFICIAL_VOCABULARY:
+    if vocab_size != tokenizer_json.OFFICIAL_VOCABULARY:
         raise InputError(f"{folder} has no tokenizer.json, and no known tokenizer has {vocab_size} tokens")
     if not ranks_are_stored():
         raise InputError(
