@@ -12,7 +12,10 @@ from libc.stdint cimport uint8_t
 
 
 cdef extern from "simd.h" nogil:
-    enum: PANEL_ROWS, CACHE_LINE
+    enum: PANEL_ROWS, BLOCK_TOKENS, CACHE_LINE
+
+    ctypedef enum Precision:
+        FLOAT32, BFLOAT16, INT8
 
     ctypedef struct Format:
         pass
@@ -20,7 +23,9 @@ cdef extern from "simd.h" nogil:
     ctypedef struct Simd:
         const char *name
         Format mxfp4
+        Format mxint8
         Format bfloat16
+        void (*swiglu)(const float *gate_up, float *activation, size_t count, float alpha, float limit) noexcept nogil
 
     ctypedef struct Matrix:
         const uint8_t *codes
@@ -31,13 +36,22 @@ cdef extern from "simd.h" nogil:
         size_t row_scales
         size_t length
 
+    ctypedef struct Bias:
+        const void *numbers
+        bint wide
+        size_t length
+
     size_t simd_levels(const Simd **levels)
-    size_t arranged_length(const Format *format, size_t n)
-    void arrange(const Format *format, const float *x, float *arranged, size_t n)
+    size_t token_bytes(const Simd *simd, Precision precision, const Format *format, size_t n)
+    size_t panel_bytes(const Format *format, size_t n)
+    void lay_out_block(
+        const Simd *simd, Precision precision, const Format *format, const float **x, size_t tokens, size_t together,
+        size_t n, void *laid_out, void *panel)
     void multiply_panel(
-        const Simd *simd, const Matrix *matrix, size_t first, const float *x, size_t tokens, float *y,
-        size_t stride, float *panel)
-    void swiglu(const float *gate_up, float *activation, size_t count, float alpha, float limit)
+        const Simd *simd, Precision precision, const Matrix *matrix, size_t first, const void *x, size_t tokens,
+        float *y, size_t stride, void *panel)
+    void add_bias(float *y, const Bias *bias, size_t row)
+    void add_weighted(float *y, const float *x, const Bias *bias, size_t row, float share)
 
 
 cdef const Simd *levels[8]
@@ -69,6 +83,9 @@ def use(name):
     simd = levels[available().index(name)]
 
 
+PRECISIONS = {"float32": FLOAT32, "bfloat16": BFLOAT16, "int8": INT8}
+
+
 cdef class Packed:
     """A packed weight in row order, (…, N, D), whose bytes are held while a kernel reads them."""
 
@@ -81,7 +98,7 @@ cdef class Packed:
         cdef Matrix matrix
         cdef bint scaled = self.scales is not None
         matrix.format, matrix.rows, matrix.length = self.format, self.rows, self.length
-        matrix.row_bytes = self.length // 2 if scaled else 2 * self.length
+        matrix.row_bytes = self.codes.shape[0] // (self.matrices * self.rows)
         matrix.row_scales = self.length // 32 if scaled else 0
         matrix.codes = &self.codes[0]
         matrix.scales = &self.scales[0] if scaled else NULL
@@ -97,141 +114,214 @@ cdef inline Matrix later(Matrix matrix, size_t index) noexcept nogil:
 
 
 cdef Packed pack(weight):
-    """The bytes of an MXFP4 or bfloat16 weight; None where it is neither, or is empty.
+    """The bytes of an MXFP4, MXINT8 or bfloat16 weight; None where it is none of them, or is empty.
 
     Where it is not in row order (an expert that is stored transposed) they are a copy.
     """
     cdef Packed packed = Packed()
-    blocks, scales, bits = (getattr(weight, name, None) for name in ("blocks", "scales", "bits"))
     if len(weight.shape) < 2 or 0 in weight.shape:
         return None
-    if blocks is not None:
-        if blocks.dtype != np.uint8 or scales.dtype != np.uint8 or blocks.shape != (*scales.shape, 16):
-            return None
+    if hasattr(weight, "bits"):
+        codes, scales = weight.bits, None
+        packed.format = &simd.bfloat16
+        as_expected = codes.dtype == np.uint16
+    elif hasattr(weight, "blocks"):
+        codes, scales = weight.blocks, weight.scales
         packed.format = &simd.mxfp4
-        packed.scales = np.ascontiguousarray(scales).reshape(-1)
-    elif bits is None or bits.dtype != np.uint16:
-        return None
+        as_expected = codes.dtype == scales.dtype == np.uint8 and codes.shape == (*scales.shape, 16)
+    elif hasattr(weight, "integers"):
+        codes, scales = weight.integers, weight.scales
+        packed.format = &simd.mxint8
+        as_expected = codes.dtype == np.int8 and scales.dtype == np.uint8 and codes.shape == (*scales.shape, 32)
     else:
-        packed.format, packed.scales = &simd.bfloat16, None
+        return None
+    if not as_expected:
+        return None
     *leading, packed.rows, packed.length = weight.shape
-    packed.matrices = np.prod(leading, dtype=np.intp)
-    packed.codes = np.ascontiguousarray(bits if blocks is None else blocks).reshape(-1).view(np.uint8)
+    packed.matrices = np.prod(leading, dtype=np.intp) if leading else 1
+    packed.codes = np.ascontiguousarray(codes).reshape(-1).view(np.uint8)
+    packed.scales = None if scales is None else np.ascontiguousarray(scales).reshape(-1)
     return packed
 
 
-def aligned(rows, length):
-    """An uninitialised float32 array of this shape that starts on a cache line, so that no register's load spans two."""
-    raw = np.empty(rows * length + CACHE_LINE // 4, np.float32)
-    first = -raw.ctypes.data % CACHE_LINE // 4
-    return raw[first : first + rows * length].reshape(rows, length)
+cdef class Buffer:
+    """Uninitialised bytes that start on a cache line, so that no register's load spans two."""
+
+    cdef uint8_t[::1] held
+    cdef uint8_t *start
+
+    def __cinit__(self, size_t size):
+        self.held = np.empty(size + CACHE_LINE, np.uint8)
+        self.start = &self.held[0] + (-<size_t>&self.held[0]) % CACHE_LINE
 
 
-cdef arranged(const Format *format, const float[:, ::1] x_TD, int threads):
-    """Every row of x in the order of a format, with zeros up to whole groups."""
-    cdef size_t D = x_TD.shape[1]
-    out = aligned(x_TD.shape[0], arranged_length(format, D))
-    cdef float[:, ::1] out_TD = out
-    cdef Py_ssize_t t
-    for t in prange(x_TD.shape[0], nogil=True, num_threads=threads, schedule="static"):
-        arrange(format, &x_TD[t, 0], &out_TD[t, 0], D)
-    return out
+cdef void lay_out(
+    const Simd *level, Precision precision, const Format *format, const float *x, size_t stride, const Py_ssize_t *rows,
+    size_t tokens, size_t together, size_t n, uint8_t *out, uint8_t *panel) noexcept nogil:
+    """Lay out up to BLOCK_TOKENS tokens: the rows of x that `rows` names, or the first ones."""
+    cdef const float *pointers[BLOCK_TOKENS]
+    cdef size_t token
+    for token in range(tokens):
+        pointers[token] = x + (rows[token] if rows != NULL else <Py_ssize_t>token) * <Py_ssize_t>stride
+    lay_out_block(level, precision, format, pointers, tokens, together, n, out, panel)
 
 
-def matmul(x_TD, weight_ND, *, int threads=1):
-    """Twin of `minioss.linear.matmul`: float32 activations, MXFP4 or bfloat16 weights."""
+def matmul(x_TD, weight_ND, *, int threads=1, activations="float32"):
+    """Twin of `minioss.linear.matmul`: float32 activations, weights in MXFP4, MXINT8 or bfloat16."""
     cdef Packed packed = pack(weight_ND) if x_TD.dtype == np.float32 and x_TD.size else None
     if packed is None or packed.matrices != 1 or x_TD.shape != (len(x_TD), packed.length):
         return NotImplemented
-    cdef float[:, ::1] x = arranged(packed.format, np.ascontiguousarray(x_TD), threads)
+    cdef const float[:, ::1] x = np.ascontiguousarray(x_TD)
     y_TN = np.empty((len(x_TD), packed.rows), np.float32)
     cdef float[:, ::1] y = y_TN
-    cdef float[:, ::1] panels = aligned(threads * PANEL_ROWS, x.shape[1])
     cdef Matrix matrix = packed.first()
     cdef const Simd *level = simd
-    cdef float *panel = NULL
+    cdef Precision precision = PRECISIONS[activations]
+    cdef size_t T = x.shape[0], D = x.shape[1], N = packed.rows, first
+    cdef size_t a_token = token_bytes(level, precision, matrix.format, D), a_panel = panel_bytes(matrix.format, D)
+    cdef Buffer laid_out = Buffer((T + BLOCK_TOKENS) * a_token), panels = Buffer(threads * a_panel)
+    cdef uint8_t *panel = NULL
     cdef Py_ssize_t index
     with nogil, parallel(num_threads=threads):
-        panel = &panels[threadid() * PANEL_ROWS, 0]
-        for index in prange(<Py_ssize_t>((matrix.rows + PANEL_ROWS - 1) // PANEL_ROWS), schedule="dynamic", chunksize=4):
-            multiply_panel(level, &matrix, index * PANEL_ROWS, &x[0, 0], x.shape[0], &y[0, 0], matrix.rows, panel)
+        panel = panels.start + threadid() * a_panel
+        for index in prange(<Py_ssize_t>((T + BLOCK_TOKENS - 1) // BLOCK_TOKENS), schedule="static"):
+            first = index * BLOCK_TOKENS
+            lay_out(
+                level, precision, matrix.format, &x[first, 0], D, NULL, min(T - first, <size_t>BLOCK_TOKENS), T, D,
+                laid_out.start + first * a_token, panel)
+        for index in prange(<Py_ssize_t>((N + PANEL_ROWS - 1) // PANEL_ROWS), schedule="dynamic", chunksize=4):
+            multiply_panel(
+                level, precision, &matrix, index * PANEL_ROWS, laid_out.start, T, &y[0, 0], N, panel)
     return y_TN
 
 
-def mix_experts(x_TD, routing, weights, alpha, limit, *, int threads=1):
+def mix_experts(x_TD, routing, weights, alpha, limit, *, int threads=1, activations="float32"):
     """Twin of `minioss.experts.mix_experts`: float32 activations, MXFP4 experts."""
     if x_TD.dtype != np.float32 or not x_TD.size or not hasattr(weights.gate_up, "blocks"):
         return NotImplemented
     cdef Packed gate_up = pack(weights.gate_up), down = pack(weights.down)
-    if gate_up is None or down is None or gate_up.scales is None or down.scales is None:
+    if gate_up is None or down is None or down.scales is None:
         return NotImplemented
-    expert_P = routing.expert_TA.reshape(-1)
     if gate_up.length != x_TD.shape[1] or gate_up.rows != 2 * down.length or down.rows != x_TD.shape[1]:
         return NotImplemented
+    expert_P = np.ascontiguousarray(routing.expert_TA, np.intp).reshape(-1)
     if expert_P.min() < 0 or expert_P.max() >= min(gate_up.matrices, down.matrices):
         return NotImplemented
-    return _mixed(x_TD, routing, weights, expert_P, gate_up, down, alpha, limit, threads)
+    return _mixed(x_TD, routing, weights, expert_P, gate_up, down, alpha, limit, threads, PRECISIONS[activations])
 
 
-cdef _mixed(x_TD, routing, weights, expert_P, Packed gate_up, Packed down, float alpha, float limit, int threads):
-    """Sort the pairs of token and expert by expert; then gather, gate/up, SwiGLU, down and scatter in one region."""
-    # Pairs in the order of their experts; of one expert, in the order of the tokens.
-    order_P = np.argsort(expert_P, kind="stable")
-    used_U, first_U, count_U = np.unique(expert_P[order_P], return_index=True, return_counts=True)
-    cdef Py_ssize_t[::1] used = used_U.astype(np.intp), start = first_U.astype(np.intp), count = count_U.astype(np.intp)
-    cdef Py_ssize_t[::1] position = np.argsort(order_P).astype(np.intp)
-    cdef Py_ssize_t A = routing.expert_TA.shape[1], T = x_TD.shape[0], P = T * A, U = len(used_U)
-    cdef Py_ssize_t D = down.rows, F = down.length, index, u, p, a, t, r
-    segment_P = np.repeat(np.arange(U), count_U)
-    cdef Py_ssize_t[::1] segment = segment_P
-    cdef float[:, ::1] gate_up_bias = _decoded(weights.gate_up_bias, used_U), down_bias = _decoded(weights.down_bias, used_U)
+cdef class Segments:
+    """Pairs of token and expert, sorted by expert: a segment is an expert's tokens, in their order.
+
+    Every segment starts at a slot that is a multiple of BLOCK_TOKENS; a block is a part of a segment.
+    """
+
+    cdef Py_ssize_t[::1] expert, slot, count  # of each segment
+    cdef Py_ssize_t[::1] block_segment, block_slot  # of each block
+    cdef Py_ssize_t[::1] token  # of each slot
+    cdef Py_ssize_t[::1] slot_of_pair
+    cdef Py_ssize_t segments, blocks, slots
+
+    def __cinit__(self, const Py_ssize_t[::1] expert_P, Py_ssize_t experts, Py_ssize_t active):
+        cdef Py_ssize_t P = expert_P.shape[0], p, e
+        cdef Py_ssize_t largest = min(P, experts), slots = P + largest * (BLOCK_TOKENS - 1)
+        cdef Py_ssize_t[::1] filled = np.zeros(experts, np.intp), first = np.empty(experts, np.intp)
+        self.expert, self.slot, self.count = np.empty((3, largest), np.intp)
+        self.block_segment, self.block_slot = np.empty((2, slots // BLOCK_TOKENS + 1), np.intp)
+        self.token, self.slot_of_pair = np.empty(slots, np.intp), np.empty(P, np.intp)
+        for p in range(P):
+            filled[expert_P[p]] += 1
+        for e in range(experts):
+            if filled[e]:
+                first[e] = self.slots
+                self._append(e, filled[e])
+                filled[e] = 0
+        for p in range(P):
+            e = expert_P[p]
+            self.slot_of_pair[p] = first[e] + filled[e]
+            self.token[first[e] + filled[e]] = p // active
+            filled[e] += 1
+
+    cdef void _append(self, Py_ssize_t expert, Py_ssize_t count) noexcept:
+        cdef Py_ssize_t part
+        self.expert[self.segments], self.slot[self.segments], self.count[self.segments] = expert, self.slots, count
+        for part in range(0, count, BLOCK_TOKENS):
+            self.block_segment[self.blocks], self.block_slot[self.blocks] = self.segments, self.slots
+            self.blocks += 1
+            self.slots += BLOCK_TOKENS
+        self.segments += 1
+
+
+cdef class Biases:
+    """The biases of all experts, (E, n), whose bytes are held while a kernel reads them."""
+
+    cdef object held
+    cdef Bias bias
+
+    def __cinit__(self, bias_EN):
+        bits = getattr(bias_EN, "bits", None)
+        self.bias.wide = bits is None
+        self.held = np.ascontiguousarray(bias_EN, np.float32) if bits is None else np.ascontiguousarray(bits)
+        self.bias.numbers = <const void *><size_t>self.held.ctypes.data
+        self.bias.length = self.held.shape[1]
+
+
+cdef _mixed(
+    x_TD, routing, weights, expert_P, Packed gate_up, Packed down, float alpha, float limit, int threads,
+    Precision precision):
+    """Gather, gate/up, SwiGLU, down and scatter in one parallel region."""
+    cdef Py_ssize_t A = routing.expert_TA.shape[1], T = x_TD.shape[0], D = down.rows, F = down.length
+    cdef const Py_ssize_t[::1] expert = expert_P
+    cdef Segments pairs = Segments(expert_P, gate_up.matrices, A)
+    cdef Biases gate_up_bias = Biases(weights.gate_up_bias), down_bias = Biases(weights.down_bias)
     cdef float[::1] share = np.ascontiguousarray(routing.weight_TA, np.float32).reshape(-1)
-
-    arranged_TD = arranged(gate_up.format, np.ascontiguousarray(x_TD), threads)
-    gathered_PD = aligned(P, arranged_TD.shape[1])
-    np.take(arranged_TD, order_P // A, axis=0, out=gathered_PD)
-    cdef float[:, ::1] x = gathered_PD
-    cdef float[:, ::1] hidden = np.empty((P, 2 * F), np.float32), activation = np.empty((P, F), np.float32)
-    cdef float[:, ::1] ordered = aligned(P, arranged_length(down.format, F))
-    cdef float[:, ::1] result = np.empty((P, D), np.float32)
-    y_TD = np.empty((T, D), np.float32)
-    cdef float[:, ::1] y = y_TD
+    cdef const float[:, ::1] x = np.ascontiguousarray(x_TD)
     cdef const Simd *level = simd
-    cdef float[:, ::1] panels = aligned(threads * PANEL_ROWS, max(x.shape[1], ordered.shape[1]))
     cdef Matrix first_up = gate_up.first(), first_down = down.first(), matrix
-    cdef float *panel = NULL
-    cdef float total
+    cdef size_t x_bytes = token_bytes(level, precision, gate_up.format, D)
+    cdef size_t activation_bytes = token_bytes(level, precision, down.format, F)
+    cdef size_t a_panel = max(panel_bytes(gate_up.format, D), panel_bytes(down.format, F))
+    cdef Buffer laid_out = Buffer(pairs.slots * max(x_bytes, activation_bytes)), panels = Buffer(threads * a_panel)
+    cdef float[:, ::1] hidden = np.empty((pairs.slots, 2 * F), np.float32)
+    cdef float[:, ::1] activation = np.empty((pairs.slots, F), np.float32)
+    cdef float[:, ::1] result = np.empty((pairs.slots, D), np.float32)
+    y_TD = np.zeros((T, D), np.float32)
+    cdef float[:, ::1] y = y_TD
+    cdef uint8_t *panel = NULL
     cdef Py_ssize_t up_panels = (2 * F + PANEL_ROWS - 1) // PANEL_ROWS, down_panels = (D + PANEL_ROWS - 1) // PANEL_ROWS
+    cdef Py_ssize_t index, u, a, t, slot, count
     with nogil, parallel(num_threads=threads):
-        panel = &panels[threadid() * PANEL_ROWS, 0]
-        for index in prange(U * up_panels, schedule="dynamic", chunksize=4):
+        panel = panels.start + threadid() * a_panel
+        for index in prange(pairs.blocks, schedule="dynamic"):
+            u, slot = pairs.block_segment[index], pairs.block_slot[index]
+            count = min(pairs.slot[u] + pairs.count[u] - slot, <Py_ssize_t>BLOCK_TOKENS)
+            lay_out(
+                level, precision, gate_up.format, &x[0, 0], D, &pairs.token[slot], count, pairs.count[u], D,
+                laid_out.start + slot * x_bytes, panel)
+        for index in prange(pairs.segments * up_panels, schedule="dynamic", chunksize=4):
             u = index // up_panels
-            matrix = later(first_up, used[u])
+            matrix = later(first_up, pairs.expert[u])
             multiply_panel(
-                level, &matrix, (index % up_panels) * PANEL_ROWS, &x[start[u], 0], count[u],
-                &hidden[start[u], 0], 2 * F, panel)
-        for p in prange(P, schedule="static"):
-            for r in range(2 * F):
-                hidden[p, r] = hidden[p, r] + gate_up_bias[segment[p], r]
-            swiglu(&hidden[p, 0], &activation[p, 0], F, alpha, limit)
-            arrange(down.format, &activation[p, 0], &ordered[p, 0], F)
-        for index in prange(U * down_panels, schedule="dynamic", chunksize=4):
+                level, precision, &matrix, (index % up_panels) * PANEL_ROWS, laid_out.start + pairs.slot[u] * x_bytes,
+                pairs.count[u], &hidden[pairs.slot[u], 0], 2 * F, panel)
+        for index in prange(pairs.blocks, schedule="dynamic"):
+            u, slot = pairs.block_segment[index], pairs.block_slot[index]
+            count = min(pairs.slot[u] + pairs.count[u] - slot, <Py_ssize_t>BLOCK_TOKENS)
+            for t in range(slot, slot + count):
+                add_bias(&hidden[t, 0], &gate_up_bias.bias, pairs.expert[u])
+                level.swiglu(&hidden[t, 0], &activation[t, 0], F, alpha, limit)
+            lay_out(
+                level, precision, down.format, &activation[slot, 0], F, NULL, count, pairs.count[u], F,
+                laid_out.start + slot * activation_bytes, panel)
+        for index in prange(pairs.segments * down_panels, schedule="dynamic", chunksize=4):
             u = index // down_panels
-            matrix = later(first_down, used[u])
+            matrix = later(first_down, pairs.expert[u])
             multiply_panel(
-                level, &matrix, (index % down_panels) * PANEL_ROWS, &ordered[start[u], 0], count[u],
-                &result[start[u], 0], D, panel)
+                level, precision, &matrix, (index % down_panels) * PANEL_ROWS,
+                laid_out.start + pairs.slot[u] * activation_bytes, pairs.count[u], &result[pairs.slot[u], 0], D, panel)
         for t in prange(T, schedule="static"):
-            for r in range(D):
-                total = 0
-                for a in range(A):
-                    p = position[t * A + a]
-                    total = total + share[t * A + a] * (result[p, r] + down_bias[segment[p], r])
-                y[t, r] = total
+            for a in range(A):
+                slot = pairs.slot_of_pair[t * A + a]
+                add_weighted(
+                    &y[t, 0], &result[slot, 0], &down_bias.bias, expert[t * A + a], share[t * A + a])
     return y_TD
-
-
-def _decoded(bias_EN, used_U):
-    """The rows of a bias of any format, as float32."""
-    rows = bias_EN[used_U]
-    return np.ascontiguousarray(rows if isinstance(rows, np.ndarray) else rows.decode(np.float32), np.float32)

@@ -37,32 +37,87 @@ AVX2 INLINE void decode_block(const uint8_t *codes, __m256 values[4])
     values[3] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(odd, 8)));
 }
 
-AVX2 static float dot_mxfp4(const uint8_t *codes, const uint8_t *scales, const float *x, size_t n)
+AVX2 INLINE __m256 dot_block(const __m256 values[4], const float *x)
 {
-    __m256 sum = _mm256_setzero_ps();
+    __m256 first = _mm256_mul_ps(values[0], _mm256_loadu_ps(x));
+    __m256 second = _mm256_mul_ps(values[1], _mm256_loadu_ps(x + LANES));
+    first = _mm256_fmadd_ps(values[2], _mm256_loadu_ps(x + 2 * LANES), first);
+    second = _mm256_fmadd_ps(values[3], _mm256_loadu_ps(x + 3 * LANES), second);
+    return _mm256_add_ps(first, second);
+}
+
+AVX2 INLINE void dot_mxfp4_of(const size_t tokens, const uint8_t *codes, const uint8_t *scales, const float *x,
+                              size_t stride, size_t n, float *y)
+{
+    __m256 sums[DOT_TOKENS] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
     for (size_t start = 0; start < n; start += BLOCK) {
+        const __m256 scale = _mm256_set1_ps(0.5f * SCALES[scales[start / BLOCK]]);
         __m256 values[4];
         decode_block(codes + start / 2, values);
         _mm_prefetch((const char *)(codes + start / 2 + PREFETCH), _MM_HINT_T0);
-        __m256 first = _mm256_mul_ps(values[0], _mm256_loadu_ps(x + start));
-        __m256 second = _mm256_mul_ps(values[1], _mm256_loadu_ps(x + start + LANES));
-        first = _mm256_fmadd_ps(values[2], _mm256_loadu_ps(x + start + 2 * LANES), first);
-        second = _mm256_fmadd_ps(values[3], _mm256_loadu_ps(x + start + 3 * LANES), second);
-        const __m256 halves = _mm256_mul_ps(_mm256_add_ps(first, second), _mm256_set1_ps(0.5f));
-        sum = _mm256_fmadd_ps(halves, _mm256_set1_ps(MXFP4_SCALES[scales[start / BLOCK]]), sum);
+        for (size_t t = 0; t < tokens; t++)
+            sums[t] = _mm256_fmadd_ps(dot_block(values, x + t * stride + start), scale, sums[t]);
     }
-    return sum_of(sum);
+    for (size_t t = 0; t < tokens; t++)
+        y[t] = sum_of(sums[t]);
+}
+
+AVX2 static void dot_mxfp4(const uint8_t *codes, const uint8_t *scales, const float *x, size_t stride, size_t tokens,
+                           size_t n, float *y)
+{
+    WITH_CONSTANT_TOKENS(dot_mxfp4_of, codes, scales, x, stride, n, y)
 }
 
 AVX2 static void unpack_mxfp4(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
 {
     for (size_t start = 0; start < n; start += BLOCK) {
-        const __m256 scale = _mm256_set1_ps(MXFP4_SCALES[scales[start / BLOCK]]), half = _mm256_set1_ps(0.5f);
+        const __m256 scale = _mm256_set1_ps(SCALES[scales[start / BLOCK]]), half = _mm256_set1_ps(0.5f);
         __m256 decoded[4];
         decode_block(codes + start / 2, decoded);
         for (int part = 0; part < 4; part++)
             _mm256_storeu_ps(values + start + part * LANES,
                              _mm256_mul_ps(_mm256_mul_ps(decoded[part], half), scale));
+    }
+}
+
+/* The 32 numbers of a block, without its scale. */
+AVX2 INLINE void decode_integers(const uint8_t *codes, __m256 values[4])
+{
+    for (int part = 0; part < 4; part++)
+        values[part] = _mm256_cvtepi32_ps(
+            _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(codes + part * LANES))));
+}
+
+AVX2 INLINE void dot_mxint8_of(const size_t tokens, const uint8_t *codes, const uint8_t *scales, const float *x,
+                               size_t stride, size_t n, float *y)
+{
+    __m256 sums[DOT_TOKENS] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+    for (size_t start = 0; start < n; start += BLOCK) {
+        const __m256 scale = _mm256_set1_ps(SCALES[scales[start / BLOCK]]);
+        __m256 values[4];
+        decode_integers(codes + start, values);
+        _mm_prefetch((const char *)(codes + start + PREFETCH), _MM_HINT_T0);
+        for (size_t t = 0; t < tokens; t++)
+            sums[t] = _mm256_fmadd_ps(dot_block(values, x + t * stride + start), scale, sums[t]);
+    }
+    for (size_t t = 0; t < tokens; t++)
+        y[t] = sum_of(sums[t]);
+}
+
+AVX2 static void dot_mxint8(const uint8_t *codes, const uint8_t *scales, const float *x, size_t stride, size_t tokens,
+                            size_t n, float *y)
+{
+    WITH_CONSTANT_TOKENS(dot_mxint8_of, codes, scales, x, stride, n, y)
+}
+
+AVX2 static void unpack_mxint8(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
+{
+    for (size_t start = 0; start < n; start += BLOCK) {
+        const __m256 scale = _mm256_set1_ps(SCALES[scales[start / BLOCK]]);
+        __m256 decoded[4];
+        decode_integers(codes + start, decoded);
+        for (int part = 0; part < 4; part++)
+            _mm256_storeu_ps(values + start + part * LANES, _mm256_mul_ps(decoded[part], scale));
     }
 }
 
@@ -87,19 +142,31 @@ AVX2 INLINE const uint8_t *whole_block(const uint8_t *codes, size_t left, uint8_
     return copy;
 }
 
-AVX2 static float dot_bfloat16(const uint8_t *codes, const uint8_t *scales, const float *x, size_t n)
+AVX2 INLINE void dot_bfloat16_of(const size_t tokens, const uint8_t *codes, const float *x,
+                                 size_t stride, size_t n, float *y)
 {
-    __m256 sums[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+    __m256 sums[DOT_TOKENS][2];
     uint8_t copy[2 * BLOCK];
-    (void)scales;
+    for (size_t t = 0; t < tokens; t++)
+        sums[t][0] = sums[t][1] = _mm256_setzero_ps();
     for (size_t start = 0; start < n; start += BLOCK) {
         __m256 values[4];
         decode_pairs(whole_block(codes + 2 * start, n - start, copy), values);
         _mm_prefetch((const char *)(codes + 2 * start + PREFETCH), _MM_HINT_T0);
-        for (int part = 0; part < 4; part++)
-            sums[part] = _mm256_fmadd_ps(values[part], _mm256_loadu_ps(x + start + part * LANES), sums[part]);
+        for (size_t t = 0; t < tokens; t++)
+            for (int part = 0; part < 4; part++)
+                sums[t][part % 2] = _mm256_fmadd_ps(
+                    values[part], _mm256_loadu_ps(x + t * stride + start + part * LANES), sums[t][part % 2]);
     }
-    return sum_of(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3])));
+    for (size_t t = 0; t < tokens; t++)
+        y[t] = sum_of(_mm256_add_ps(sums[t][0], sums[t][1]));
+}
+
+AVX2 static void dot_bfloat16(const uint8_t *codes, const uint8_t *scales, const float *x, size_t stride, size_t tokens,
+                              size_t n, float *y)
+{
+    (void)scales;
+    WITH_CONSTANT_TOKENS(dot_bfloat16_of, codes, x, stride, n, y)
 }
 
 AVX2 static void unpack_bfloat16(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
@@ -115,7 +182,8 @@ AVX2 static void unpack_bfloat16(const uint8_t *codes, const uint8_t *scales, fl
 }
 
 /* TILE_ROWS rows times a constant number of tokens: every sum stays in a register. */
-AVX2 INLINE void tile_of(const int tokens, const float *rows, const float *x, size_t stride, size_t length, float *y)
+AVX2 INLINE void tile_of(const int tokens, const float *rows, size_t row_stride, const float *x, size_t stride,
+                         size_t length, float *y)
 {
     __m256 sums[TILE_ROWS][TILE_TOKENS];
     for (int r = 0; r < TILE_ROWS; r++)
@@ -123,7 +191,7 @@ AVX2 INLINE void tile_of(const int tokens, const float *rows, const float *x, si
             sums[r][t] = _mm256_setzero_ps();
     for (size_t i = 0; i < length; i += LANES)
         for (int r = 0; r < TILE_ROWS; r++) {
-            const __m256 row = _mm256_loadu_ps(rows + r * stride + i);
+            const __m256 row = _mm256_loadu_ps(rows + r * row_stride + i);
             for (int t = 0; t < tokens; t++)
                 sums[r][t] = _mm256_fmadd_ps(row, _mm256_loadu_ps(x + t * stride + i), sums[r][t]);
         }
@@ -132,22 +200,31 @@ AVX2 INLINE void tile_of(const int tokens, const float *rows, const float *x, si
             y[t * TILE_ROWS + r] += sum_of(sums[r][t]);
 }
 
-AVX2 static void tile(const float *rows, const float *x, size_t stride, size_t length, size_t tokens, float *y)
+AVX2 static void tile(const float *rows, size_t row_stride, const float *x, size_t stride, size_t length,
+                      size_t tokens, float *y)
 {
     switch (tokens) {
-    case TILE_TOKENS: tile_of(TILE_TOKENS, rows, x, stride, length, y); break;
-    case 1: tile_of(1, rows, x, stride, length, y); break;
-    case 2: tile_of(2, rows, x, stride, length, y); break;
+    case TILE_TOKENS: tile_of(TILE_TOKENS, rows, row_stride, x, stride, length, y); break;
+    case 1: tile_of(1, rows, row_stride, x, stride, length, y); break;
+    case 2: tile_of(2, rows, row_stride, x, stride, length, y); break;
     default: break;
     }
+}
+
+AVX2 static void swiglu(const float *gate_up, float *activation, size_t count, float alpha, float limit)
+{
+    swiglu_of(gate_up, activation, count, alpha, limit);
 }
 
 const Simd SIMD_AVX2 = {
     .name = "avx2",
     .mxfp4 = {BLOCK, EVEN_THEN_ODD, dot_mxfp4, unpack_mxfp4},
+    .mxint8 = {BLOCK, IN_ORDER, dot_mxint8, unpack_mxint8},
     .bfloat16 = {BLOCK, EVEN_THEN_ODD, dot_bfloat16, unpack_bfloat16},
+    .products = {FLOAT32_PRODUCT, FLOAT32_PRODUCT, FLOAT32_PRODUCT},
     .tile_tokens = TILE_TOKENS,
     .tile = tile,
+    .swiglu = swiglu,
 };
 
 #endif

@@ -5,9 +5,8 @@
 #if MINIOSS_X86
 
 #include <immintrin.h>
-#include <string.h>
 
-#define AVX512 TARGET("avx512f,avx512bw,avx2,fma")
+#define AVX512 TARGET("avx512f,avx512bw,avx512vl,avx2,fma")
 
 enum { LANES = 16, MXFP4_GROUP = 128, BFLOAT16_GROUP = 32, TILE_TOKENS = 6 };
 
@@ -25,101 +24,149 @@ static const uint8_t BFLOAT16_ORDER[BFLOAT16_GROUP] = {
     1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
 };
 
-/* Four blocks; where a row has fewer left, the others have code 0 and scale 1. */
-typedef struct {
-    __m512i codes;
-    __m512 scales;
-} Group;
-
-/* Whether a row has a scale of 0 or 255, which is no plain exponent. */
-AVX512 INLINE int any_edge(const uint8_t *scales, size_t blocks)
+/* Sixteen scales from here on, 1 where a row has fewer left. */
+AVX512 INLINE __m512 load_scales(const uint8_t *scales, size_t blocks)
 {
-    __mmask64 found = 0;
-    for (size_t start = 0; start < blocks; start += 64) {
-        const __mmask64 there = blocks - start < 64 ? (1ull << (blocks - start)) - 1 : ~0ull;
-        const __m512i bytes = _mm512_maskz_loadu_epi8(there, scales + start);
-        found |= _mm512_mask_cmpeq_epi8_mask(there, bytes, _mm512_setzero_si512()) |
-                 _mm512_mask_cmpeq_epi8_mask(there, bytes, _mm512_set1_epi8(-1));
-    }
-    return found != 0;
+    const __mmask16 there = blocks < 16 ? (__mmask16)((1u << blocks) - 1) : 0xFFFF;
+    const __m128i bytes = _mm_mask_loadu_epi8(_mm_set1_epi8(127), there, scales);
+    const __m512i exponents = _mm512_cvtepu8_epi32(bytes);
+    /* 0 and 255 are no plain exponents. */
+    if (_mm_cmpeq_epi8_mask(bytes, _mm_setzero_si128()) | _mm_cmpeq_epi8_mask(bytes, _mm_set1_epi8(-1)))
+        return _mm512_i32gather_ps(exponents, SCALES, sizeof(float));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(exponents, 23));
 }
 
-AVX512 INLINE __m512 spread_scales(uint32_t bytes, const int edge)
+/* The scales of one of four groups, each four times. */
+AVX512 INLINE __m512 scales_of(__m512 scales, int group)
 {
     const __m512i each_four_times = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
-    const __m128 scales =
-        edge ? _mm_setr_ps(MXFP4_SCALES[bytes & 255], MXFP4_SCALES[bytes >> 8 & 255], MXFP4_SCALES[bytes >> 16 & 255],
-                           MXFP4_SCALES[bytes >> 24])
-             : _mm_castsi128_ps(_mm_slli_epi32(_mm_cvtepu8_epi32(_mm_cvtsi32_si128((int)bytes)), 23));
-    return _mm512_permutexvar_ps(each_four_times, _mm512_castps128_ps512(scales));
+    return _mm512_permutexvar_ps(_mm512_add_epi32(each_four_times, _mm512_set1_epi32(4 * group)), scales);
 }
 
-AVX512 INLINE Group load_group(const uint8_t *codes, const uint8_t *scales, const int edge)
+/* The 128 numbers of a whole group, without their scales. A permutation looks at the lowest four bits alone; a load that
+ * starts a byte later saves a shift, and needs three bytes after the group. */
+AVX512 INLINE void decode_group(const uint8_t *codes, __m512 table, __m512 values[8])
 {
-    uint32_t bytes;
-    memcpy(&bytes, scales, sizeof bytes);
-    return (Group){_mm512_loadu_si512(codes), spread_scales(bytes, edge)};
+#pragma GCC unroll 4
+    for (int byte = 0; byte < 4; byte++) {
+        const __m512i pairs = _mm512_loadu_si512(codes + byte);
+        values[2 * byte] = _mm512_permutexvar_ps(pairs, table);
+        values[2 * byte + 1] = _mm512_permutexvar_ps(_mm512_srli_epi32(pairs, 4), table);
+    }
 }
 
-AVX512 INLINE Group load_last(const uint8_t *codes, const uint8_t *scales, size_t blocks)
+/* The same for the last group of a row, which may have fewer blocks: the others are zero. */
+AVX512 INLINE void decode_last(const uint8_t *codes, size_t blocks, __m512 table, __m512 values[8])
 {
-    const uint32_t bytes = 0x7F000000u | (blocks > 2 ? scales[2] : 0x7Fu) << 16 |
-                           (blocks > 1 ? scales[1] : 0x7Fu) << 8 | scales[0];
-    return (Group){_mm512_maskz_loadu_epi32((__mmask16)((1u << 4 * blocks) - 1), codes), spread_scales(bytes, 1)};
+    const __m512i pairs = _mm512_maskz_loadu_epi32((__mmask16)((1u << 4 * blocks) - 1), codes);
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; k++)
+        values[k] = _mm512_permutexvar_ps(_mm512_srli_epi32(pairs, 4 * k), table);
 }
 
-/* Code k of each of the sixteen numbers, without its scale. A permutation looks at the lowest four bits alone. */
-AVX512 INLINE __m512 decoded(__m512i codes, int k, __m512 table)
+AVX512 INLINE __m512 add_group(const __m512 values[8], const float *x, __m512 scales, __m512 sum)
 {
-    return _mm512_permutexvar_ps(_mm512_srli_epi32(codes, 4 * k), table);
+    __m512 product = _mm512_mul_ps(values[0], _mm512_loadu_ps(x));
+#pragma GCC unroll 8
+    for (int k = 1; k < 8; k++)
+        product = _mm512_fmadd_ps(values[k], _mm512_loadu_ps(x + k * LANES), product);
+    return _mm512_fmadd_ps(product, scales, sum);
 }
 
-AVX512 INLINE __m512 add_group(Group group, const float *x, __m512 table, __m512 sum)
-{
-    __m512 even = _mm512_mul_ps(decoded(group.codes, 0, table), _mm512_loadu_ps(x));
-    __m512 odd = _mm512_mul_ps(decoded(group.codes, 1, table), _mm512_loadu_ps(x + LANES));
-    even = _mm512_fmadd_ps(decoded(group.codes, 2, table), _mm512_loadu_ps(x + 2 * LANES), even);
-    odd = _mm512_fmadd_ps(decoded(group.codes, 3, table), _mm512_loadu_ps(x + 3 * LANES), odd);
-    even = _mm512_fmadd_ps(decoded(group.codes, 4, table), _mm512_loadu_ps(x + 4 * LANES), even);
-    odd = _mm512_fmadd_ps(decoded(group.codes, 5, table), _mm512_loadu_ps(x + 5 * LANES), odd);
-    even = _mm512_fmadd_ps(decoded(group.codes, 6, table), _mm512_loadu_ps(x + 6 * LANES), even);
-    odd = _mm512_fmadd_ps(decoded(group.codes, 7, table), _mm512_loadu_ps(x + 7 * LANES), odd);
-    return _mm512_fmadd_ps(_mm512_add_ps(even, odd), group.scales, sum);
-}
-
-AVX512 INLINE float dot_of(const int edge, const uint8_t *codes, const uint8_t *scales, const float *x, size_t n)
+AVX512 INLINE void dot_mxfp4_of(const size_t tokens, const uint8_t *codes, const uint8_t *scales, const float *x,
+                                size_t stride, size_t n, float *y)
 {
     const __m512 table = _mm512_loadu_ps(MXFP4_CODES);
-    __m512 sum = _mm512_setzero_ps();
+    __m512 values[8], sums[DOT_TOKENS], sixteen = table;
+    for (size_t t = 0; t < tokens; t++)
+        sums[t] = _mm512_setzero_ps();
     size_t start = 0;
-    for (; start + MXFP4_GROUP <= n; start += MXFP4_GROUP) {
-        _mm_prefetch((const char *)(codes + start / 2 + PREFETCH), _MM_HINT_T0);
-        sum = add_group(load_group(codes + start / 2, scales + start / 32, edge), x + start, table, sum);
+    for (; start + 4 * MXFP4_GROUP < n; start += 4 * MXFP4_GROUP) {
+        sixteen = load_scales(scales + start / 32, 16);
+#pragma GCC unroll 4
+        for (int group = 0; group < 4; group++) {
+            const size_t here = start + group * MXFP4_GROUP;
+            _mm_prefetch((const char *)(codes + here / 2 + PREFETCH), _MM_HINT_T0);
+            decode_group(codes + here / 2, table, values);
+            for (size_t t = 0; t < tokens; t++)
+                sums[t] = add_group(values, x + t * stride + here, scales_of(sixteen, group), sums[t]);
+        }
     }
-    if (start < n)
-        sum = add_group(load_last(codes + start / 2, scales + start / 32, (n - start) / 32), x + start, table, sum);
-    return _mm512_reduce_add_ps(sum);
+    sixteen = load_scales(scales + start / 32, (n - start) / 32);
+    for (int group = 0; start < n; group++, start += MXFP4_GROUP) {
+        if (start + MXFP4_GROUP < n)
+            decode_group(codes + start / 2, table, values);
+        else
+            decode_last(codes + start / 2, (n - start) / 32, table, values);
+        for (size_t t = 0; t < tokens; t++)
+            sums[t] = add_group(values, x + t * stride + start, scales_of(sixteen, group), sums[t]);
+    }
+    for (size_t t = 0; t < tokens; t++)
+        y[t] = _mm512_reduce_add_ps(sums[t]);
 }
 
-AVX512 static float dot_mxfp4(const uint8_t *codes, const uint8_t *scales, const float *x, size_t n)
+AVX512 static void dot_mxfp4(const uint8_t *codes, const uint8_t *scales, const float *x, size_t stride, size_t tokens,
+                             size_t n, float *y)
 {
-    return any_edge(scales, n / 32) ? dot_of(1, codes, scales, x, n) : dot_of(0, codes, scales, x, n);
-}
-
-AVX512 INLINE void store_group(Group group, float *values, __m512 table)
-{
-    for (int k = 0; k < 8; k++)
-        _mm512_storeu_ps(values + k * LANES, _mm512_mul_ps(decoded(group.codes, k, table), group.scales));
+    WITH_CONSTANT_TOKENS(dot_mxfp4_of, codes, scales, x, stride, n, y)
 }
 
 AVX512 static void unpack_mxfp4(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
 {
     const __m512 table = _mm512_loadu_ps(MXFP4_CODES);
-    size_t start = 0;
-    for (; start + MXFP4_GROUP <= n; start += MXFP4_GROUP)
-        store_group(load_group(codes + start / 2, scales + start / 32, 1), values + start, table);
-    if (start < n)
-        store_group(load_last(codes + start / 2, scales + start / 32, (n - start) / 32), values + start, table);
+    __m512 group[8];
+    for (size_t start = 0; start < n; start += MXFP4_GROUP) {
+        const size_t left = (n - start) / 32;
+        const __m512 each = scales_of(load_scales(scales + start / 32, left), 0);
+        if (left > 4)
+            decode_group(codes + start / 2, table, group);
+        else
+            decode_last(codes + start / 2, left, table, group);
+#pragma GCC unroll 8
+        for (int k = 0; k < 8; k++)
+            _mm512_storeu_ps(values + start + k * LANES, _mm512_mul_ps(group[k], each));
+    }
+}
+
+/* Sixteen integers, without their scale. */
+AVX512 INLINE __m512 decode_integers(const uint8_t *codes)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)codes)));
+}
+
+AVX512 INLINE void dot_mxint8_of(const size_t tokens, const uint8_t *codes, const uint8_t *scales, const float *x,
+                                 size_t stride, size_t n, float *y)
+{
+    __m512 sums[DOT_TOKENS];
+    for (size_t t = 0; t < tokens; t++)
+        sums[t] = _mm512_setzero_ps();
+    for (size_t start = 0; start < n; start += 32) {
+        const __m512 scale = _mm512_set1_ps(SCALES[scales[start / 32]]);
+        const __m512 first = decode_integers(codes + start), second = decode_integers(codes + start + LANES);
+        _mm_prefetch((const char *)(codes + start + PREFETCH), _MM_HINT_T0);
+        for (size_t t = 0; t < tokens; t++) {
+            const float *here = x + t * stride + start;
+            const __m512 product = _mm512_mul_ps(first, _mm512_loadu_ps(here));
+            sums[t] = _mm512_fmadd_ps(_mm512_fmadd_ps(second, _mm512_loadu_ps(here + LANES), product), scale, sums[t]);
+        }
+    }
+    for (size_t t = 0; t < tokens; t++)
+        y[t] = _mm512_reduce_add_ps(sums[t]);
+}
+
+AVX512 static void dot_mxint8(const uint8_t *codes, const uint8_t *scales, const float *x, size_t stride,
+                              size_t tokens, size_t n, float *y)
+{
+    WITH_CONSTANT_TOKENS(dot_mxint8_of, codes, scales, x, stride, n, y)
+}
+
+AVX512 static void unpack_mxint8(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
+{
+    for (size_t start = 0; start < n; start += 32) {
+        const __m512 scale = _mm512_set1_ps(SCALES[scales[start / 32]]);
+        _mm512_storeu_ps(values + start, _mm512_mul_ps(decode_integers(codes + start), scale));
+        _mm512_storeu_ps(values + start + LANES, _mm512_mul_ps(decode_integers(codes + start + LANES), scale));
+    }
 }
 
 AVX512 INLINE __m512i load_pairs(const uint8_t *codes, size_t left)
@@ -135,27 +182,30 @@ AVX512 INLINE __m512 upper(__m512i pairs)
     return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32((int)0xFFFF0000)));
 }
 
-AVX512 static float dot_bfloat16(const uint8_t *codes, const uint8_t *scales, const float *x, size_t n)
+AVX512 INLINE void dot_bfloat16_of(const size_t tokens, const uint8_t *codes, const float *x, size_t stride, size_t n,
+                                   float *y)
 {
-    __m512 sums[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
-    size_t start = 0;
-    (void)scales;
-    for (; start + 2 * BFLOAT16_GROUP <= n; start += 2 * BFLOAT16_GROUP) {
-        const uint8_t *here = codes + 2 * start;
-        const __m512i first = _mm512_loadu_si512(here), second = _mm512_loadu_si512(here + 64);
-        _mm_prefetch((const char *)(here + PREFETCH), _MM_HINT_T0);
-        _mm_prefetch((const char *)(here + PREFETCH + 64), _MM_HINT_T0);
-        sums[0] = _mm512_fmadd_ps(lower(first), _mm512_loadu_ps(x + start), sums[0]);
-        sums[1] = _mm512_fmadd_ps(upper(first), _mm512_loadu_ps(x + start + LANES), sums[1]);
-        sums[2] = _mm512_fmadd_ps(lower(second), _mm512_loadu_ps(x + start + 2 * LANES), sums[2]);
-        sums[3] = _mm512_fmadd_ps(upper(second), _mm512_loadu_ps(x + start + 3 * LANES), sums[3]);
-    }
-    for (; start < n; start += BFLOAT16_GROUP) {
+    __m512 sums[DOT_TOKENS][2];
+    for (size_t t = 0; t < tokens; t++)
+        sums[t][0] = sums[t][1] = _mm512_setzero_ps();
+    for (size_t start = 0; start < n; start += BFLOAT16_GROUP) {
         const __m512i pairs = load_pairs(codes + 2 * start, n - start);
-        sums[0] = _mm512_fmadd_ps(lower(pairs), _mm512_loadu_ps(x + start), sums[0]);
-        sums[1] = _mm512_fmadd_ps(upper(pairs), _mm512_loadu_ps(x + start + LANES), sums[1]);
+        _mm_prefetch((const char *)(codes + 2 * start + PREFETCH), _MM_HINT_T0);
+        for (size_t t = 0; t < tokens; t++) {
+            const float *here = x + t * stride + start;
+            sums[t][0] = _mm512_fmadd_ps(lower(pairs), _mm512_loadu_ps(here), sums[t][0]);
+            sums[t][1] = _mm512_fmadd_ps(upper(pairs), _mm512_loadu_ps(here + LANES), sums[t][1]);
+        }
     }
-    return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3])));
+    for (size_t t = 0; t < tokens; t++)
+        y[t] = _mm512_reduce_add_ps(_mm512_add_ps(sums[t][0], sums[t][1]));
+}
+
+AVX512 static void dot_bfloat16(const uint8_t *codes, const uint8_t *scales, const float *x, size_t stride,
+                                size_t tokens, size_t n, float *y)
+{
+    (void)scales;
+    WITH_CONSTANT_TOKENS(dot_bfloat16_of, codes, x, stride, n, y)
 }
 
 AVX512 static void unpack_bfloat16(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
@@ -169,7 +219,8 @@ AVX512 static void unpack_bfloat16(const uint8_t *codes, const uint8_t *scales, 
 }
 
 /* TILE_ROWS rows times a constant number of tokens: every sum stays in a register. */
-AVX512 INLINE void tile_of(const int tokens, const float *rows, const float *x, size_t stride, size_t length, float *y)
+AVX512 INLINE void tile_of(const int tokens, const float *rows, size_t row_stride, const float *x, size_t stride,
+                           size_t length, float *y)
 {
     __m512 sums[TILE_ROWS][TILE_TOKENS];
     for (int r = 0; r < TILE_ROWS; r++)
@@ -178,7 +229,7 @@ AVX512 INLINE void tile_of(const int tokens, const float *rows, const float *x, 
     for (size_t i = 0; i < length; i += LANES) {
         __m512 row[TILE_ROWS];
         for (int r = 0; r < TILE_ROWS; r++)
-            row[r] = _mm512_loadu_ps(rows + r * stride + i);
+            row[r] = _mm512_loadu_ps(rows + r * row_stride + i);
         for (int t = 0; t < tokens; t++) {
             const __m512 token = _mm512_loadu_ps(x + t * stride + i);
             for (int r = 0; r < TILE_ROWS; r++)
@@ -190,25 +241,42 @@ AVX512 INLINE void tile_of(const int tokens, const float *rows, const float *x, 
             y[t * TILE_ROWS + r] += _mm512_reduce_add_ps(sums[r][t]);
 }
 
-AVX512 static void tile(const float *rows, const float *x, size_t stride, size_t length, size_t tokens, float *y)
+AVX512 static void tile(const float *rows, size_t row_stride, const float *x, size_t stride, size_t length,
+                        size_t tokens, float *y)
 {
     switch (tokens) {
-    case TILE_TOKENS: tile_of(TILE_TOKENS, rows, x, stride, length, y); break;
-    case 1: tile_of(1, rows, x, stride, length, y); break;
-    case 2: tile_of(2, rows, x, stride, length, y); break;
-    case 3: tile_of(3, rows, x, stride, length, y); break;
-    case 4: tile_of(4, rows, x, stride, length, y); break;
-    case 5: tile_of(5, rows, x, stride, length, y); break;
+    case TILE_TOKENS: tile_of(TILE_TOKENS, rows, row_stride, x, stride, length, y); break;
+    case 1: tile_of(1, rows, row_stride, x, stride, length, y); break;
+    case 2: tile_of(2, rows, row_stride, x, stride, length, y); break;
+    case 3: tile_of(3, rows, row_stride, x, stride, length, y); break;
+    case 4: tile_of(4, rows, row_stride, x, stride, length, y); break;
+    case 5: tile_of(5, rows, row_stride, x, stride, length, y); break;
     default: break;
     }
 }
 
+AVX512 static void swiglu(const float *gate_up, float *activation, size_t count, float alpha, float limit)
+{
+    swiglu_of(gate_up, activation, count, alpha, limit);
+}
+
+#define FORMATS_AND_TILE                                               \
+    .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4},      \
+    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8},   \
+    .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16}, \
+    .tile_tokens = TILE_TOKENS, .tile = tile, .swiglu = swiglu
+
 const Simd SIMD_AVX512 = {
     .name = "avx512",
-    .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4},
-    .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16},
-    .tile_tokens = TILE_TOKENS,
-    .tile = tile,
+    .products = {FLOAT32_PRODUCT, FLOAT32_PRODUCT, FLOAT32_PRODUCT},
+    FORMATS_AND_TILE,
+};
+
+/* The same, with products of tiles of bfloat16. */
+const Simd SIMD_AMX = {
+    .name = "amx",
+    .products = {AMX_FLOAT32_PRODUCT, AMX_BFLOAT16_PRODUCT, AMX_FLOAT32_PRODUCT},
+    FORMATS_AND_TILE,
 };
 
 #endif

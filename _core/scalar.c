@@ -6,33 +6,52 @@
 
 enum { BLOCK = 32, BYTES_PER_BLOCK = 16 };
 
-static const uint8_t IN_ORDER[BLOCK] = {
-    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
-    16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
-};
-
 static void unpack_mxfp4(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
 {
     for (size_t byte = 0; byte < n / 2; byte++) {
-        const float scale = MXFP4_SCALES[scales[byte / BYTES_PER_BLOCK]];
+        const float scale = SCALES[scales[byte / BYTES_PER_BLOCK]];
         values[2 * byte] = MXFP4_CODES[codes[byte] & 15] * scale;
         values[2 * byte + 1] = MXFP4_CODES[codes[byte] >> 4] * scale;
     }
 }
 
-static float dot_mxfp4(const uint8_t *codes, const uint8_t *scales, const float *x, size_t n)
+static void dot_mxfp4(const uint8_t *codes, const uint8_t *scales, const float *x, size_t stride, size_t tokens,
+                      size_t n, float *y)
 {
-    float sum = 0.0f;
-    for (size_t start = 0; start < n; start += BLOCK) {
-        const uint8_t *block = codes + start / 2;
-        float block_sum = 0.0f;
-        for (size_t byte = 0; byte < BYTES_PER_BLOCK; byte++) {
-            block_sum += MXFP4_CODES[block[byte] & 15] * x[start + 2 * byte];
-            block_sum += MXFP4_CODES[block[byte] >> 4] * x[start + 2 * byte + 1];
+    for (size_t t = 0; t < tokens; t++) {
+        const float *token = x + t * stride;
+        y[t] = 0.0f;
+        for (size_t start = 0; start < n; start += BLOCK) {
+            const uint8_t *block = codes + start / 2;
+            float sum = 0.0f;
+            for (size_t byte = 0; byte < BYTES_PER_BLOCK; byte++) {
+                sum += MXFP4_CODES[block[byte] & 15] * token[start + 2 * byte];
+                sum += MXFP4_CODES[block[byte] >> 4] * token[start + 2 * byte + 1];
+            }
+            y[t] += sum * SCALES[scales[start / BLOCK]];
         }
-        sum += block_sum * MXFP4_SCALES[scales[start / BLOCK]];
     }
-    return sum;
+}
+
+static void unpack_mxint8(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        values[i] = (float)(int8_t)codes[i] * SCALES[scales[i / BLOCK]];
+}
+
+static void dot_mxint8(const uint8_t *codes, const uint8_t *scales, const float *x, size_t stride, size_t tokens,
+                       size_t n, float *y)
+{
+    for (size_t t = 0; t < tokens; t++) {
+        const float *token = x + t * stride;
+        y[t] = 0.0f;
+        for (size_t start = 0; start < n; start += BLOCK) {
+            float sum = 0.0f;
+            for (size_t i = start; i < start + BLOCK; i++)
+                sum += (float)(int8_t)codes[i] * token[i];
+            y[t] += sum * SCALES[scales[start / BLOCK]];
+        }
+    }
 }
 
 static float bfloat16(const uint8_t *codes, size_t index)
@@ -62,20 +81,25 @@ static float total(const float sums[SUMS])
     return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
-static float dot_bfloat16(const uint8_t *codes, const uint8_t *scales, const float *x, size_t n)
+static void dot_bfloat16(const uint8_t *codes, const uint8_t *scales, const float *x, size_t stride, size_t tokens,
+                         size_t n, float *y)
 {
-    float sums[SUMS] = {0};
-    size_t i = 0;
     (void)scales;
-    for (; i + SUMS <= n; i += SUMS)
-        for (size_t lane = 0; lane < SUMS; lane++)
-            sums[lane] += bfloat16(codes, i + lane) * x[i + lane];
-    for (; i < n; i++)
-        sums[0] += bfloat16(codes, i) * x[i];
-    return total(sums);
+    for (size_t t = 0; t < tokens; t++) {
+        const float *token = x + t * stride;
+        float sums[SUMS] = {0};
+        size_t i = 0;
+        for (; i + SUMS <= n; i += SUMS)
+            for (size_t lane = 0; lane < SUMS; lane++)
+                sums[lane] += bfloat16(codes, i + lane) * token[i + lane];
+        for (; i < n; i++)
+            sums[0] += bfloat16(codes, i) * token[i];
+        y[t] = total(sums);
+    }
 }
 
-static void tile(const float *rows, const float *x, size_t stride, size_t length, size_t tokens, float *y)
+static void tile(const float *rows, size_t row_stride, const float *x, size_t stride, size_t length, size_t tokens,
+                 float *y)
 {
     for (size_t t = 0; t < tokens; t++) {
         const float *token = x + t * stride;
@@ -83,16 +107,24 @@ static void tile(const float *rows, const float *x, size_t stride, size_t length
         for (size_t i = 0; i < length; i += SUMS)
             for (size_t r = 0; r < TILE_ROWS; r++)
                 for (size_t lane = 0; lane < SUMS; lane++)
-                    sums[r][lane] += rows[r * stride + i + lane] * token[i + lane];
+                    sums[r][lane] += rows[r * row_stride + i + lane] * token[i + lane];
         for (size_t r = 0; r < TILE_ROWS; r++)
             y[t * TILE_ROWS + r] += total(sums[r]);
     }
 }
 
+static void swiglu(const float *gate_up, float *activation, size_t count, float alpha, float limit)
+{
+    swiglu_of(gate_up, activation, count, alpha, limit);
+}
+
 const Simd SIMD_SCALAR = {
     .name = "scalar",
     .mxfp4 = {BLOCK, IN_ORDER, dot_mxfp4, unpack_mxfp4},
+    .mxint8 = {BLOCK, IN_ORDER, dot_mxint8, unpack_mxint8},
     .bfloat16 = {BLOCK, IN_ORDER, dot_bfloat16, unpack_bfloat16},
-    .tile_tokens = PANEL_TOKENS,
+    .products = {FLOAT32_PRODUCT, FLOAT32_PRODUCT, FLOAT32_PRODUCT},
+    .tile_tokens = 16,
     .tile = tile,
+    .swiglu = swiglu,
 };

@@ -1,27 +1,62 @@
 #include "simd.h"
 
 #include <math.h>
-#include <string.h>
+
+#if MINIOSS_X86
+#include <cpuid.h>
+#endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+/* Tokens whose activations stay in the cache while a panel is multiplied, and numbers of a row that a tile takes at a
+ * time: four rows and six tokens of them stay in the nearest cache. */
+enum { PANEL_TOKENS = 48, TILE_LENGTH = 960 };
+
+const uint8_t IN_ORDER[32] = {
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+    16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
+};
 
 const float MXFP4_CODES[16] = {
     0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f, -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f,
 };
 
-float MXFP4_SCALES[256];
+float SCALES[256];
+
+#if MINIOSS_X86
+/* Whether the processor has tiles of bfloat16, and Linux lets this process use their registers. */
+static int has_amx(void)
+{
+#if defined(__linux__) && defined(SYS_arch_prctl)
+    enum { LEAF = 7, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    unsigned eax, ebx, ecx, edx = 0;
+    if (!__get_cpuid_count(LEAF, 0, &eax, &ebx, &ecx, &edx) || !(edx & AMX_BF16) || !(edx & AMX_TILE))
+        return 0;
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+#else
+    return 0;
+#endif
+}
+#endif
 
 size_t simd_levels(const Simd *levels[8])
 {
     size_t count = 0;
     for (int byte = 0; byte < 255; byte++)
-        MXFP4_SCALES[byte] = ldexpf(1.0f, byte - 127);
-    MXFP4_SCALES[255] = NAN;
+        SCALES[byte] = ldexpf(1.0f, byte - 127);
+    SCALES[255] = NAN;
     levels[count++] = &SIMD_SCALAR;
 #if MINIOSS_X86
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         levels[count++] = &SIMD_AVX2;
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"))
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
         levels[count++] = &SIMD_AVX512;
+        if (has_amx())
+            levels[count++] = &SIMD_AMX;
+    }
 #endif
     return count;
 }
@@ -31,7 +66,45 @@ size_t arranged_length(const Format *format, size_t n)
     return (n + format->group - 1) / format->group * format->group;
 }
 
-void arrange(const Format *format, const float *x, float *arranged, size_t n)
+size_t token_bytes(const Simd *simd, Precision precision, const Format *format, size_t n)
+{
+    return arranged_length(format, n) * simd->products[precision].bytes;
+}
+
+size_t panel_bytes(const Format *format, size_t n)
+{
+    return arranged_length(format, n) * PANEL_ROWS * 2 * sizeof(float);
+}
+
+/* To the nearest bfloat16, ties to even; NaN stays NaN. */
+static void round_bfloat16(const float *x, float *rounded, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        const uint32_t nearest = (bits + 0x7FFFu + (bits >> 16 & 1)) & 0xFFFF0000u;
+        bits = (bits & 0x7FFFFFFFu) > 0x7F800000u ? bits : nearest;
+        memcpy(rounded + i, &bits, sizeof bits);
+    }
+}
+
+/* To the nearest multiple of 1/127 of the largest in each block of 32; blocks of next to nothing become zero. */
+static void round_int8(const float *x, float *rounded, size_t n)
+{
+    enum { BLOCK = 32 };
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    for (size_t start = 0; start < n; start += BLOCK) {
+        const size_t end = n - start < BLOCK ? n : start + BLOCK;
+        float largest = 0.0f;
+        for (size_t i = start; i < end; i++)
+            largest = fabsf(x[i]) > largest || x[i] != x[i] ? fabsf(x[i]) : largest;
+        const float step = largest / 127.0f, steps_in_one = largest < 1e-30f ? 0.0f : 127.0f / largest;
+        for (size_t i = start; i < end; i++)
+            rounded[i] = ((x[i] * steps_in_one + magic) - magic) * step;
+    }
+}
+
+static void arrange_row(const Format *format, const float *x, float *arranged, size_t n)
 {
     const size_t group = format->group;
     for (size_t start = 0; start < n; start += group)
@@ -39,6 +112,56 @@ void arrange(const Format *format, const float *x, float *arranged, size_t n)
             const size_t source = start + format->order[place];
             arranged[start + place] = source < n ? x[source] : 0.0f;
         }
+}
+
+void lay_out_block(const Simd *simd, Precision precision, const Format *format, const float *const *x, size_t tokens,
+                   size_t together, size_t n, void *laid_out, void *panel)
+{
+    const size_t length = arranged_length(format, n);
+    float *rows = together > DOT_TOKENS ? panel : laid_out, *rounded = (float *)panel + BLOCK_TOKENS * length;
+    for (size_t token = 0; token < tokens; token++) {
+        if (precision == BFLOAT16)
+            round_bfloat16(x[token], rounded, n);
+        else if (precision == INT8)
+            round_int8(x[token], rounded, n);
+        arrange_row(format, precision == FLOAT32 ? x[token] : rounded, rows + token * length, n);
+    }
+    if (together > DOT_TOKENS)
+        simd->products[precision].lay_out(rows, length, tokens, laid_out);
+}
+
+void multiply_panel(const Simd *simd, Precision precision, const Matrix *matrix, size_t first, const void *x,
+                    size_t tokens, float *y, size_t stride, void *panel)
+{
+    const Format *format = matrix->format;
+    const size_t left = matrix->rows - first, rows = left < PANEL_ROWS ? left : PANEL_ROWS;
+    if (tokens > DOT_TOKENS) {
+        simd->products[precision].multiply(simd, matrix, first, rows, x, tokens, y + first, stride, panel);
+        return;
+    }
+    for (size_t row = first; row < first + rows; row++) {
+        const uint8_t *scales = matrix->scales ? matrix->scales + row * matrix->row_scales : NULL;
+        float products[DOT_TOKENS];
+        format->dot(matrix->codes + row * matrix->row_bytes, scales, x, arranged_length(format, matrix->length),
+                    tokens, matrix->length, products);
+        for (size_t token = 0; token < tokens; token++)
+            y[token * stride + row] = products[token];
+    }
+}
+
+void unpack_rows(const Matrix *matrix, size_t first, size_t rows, float *values)
+{
+    const size_t length = arranged_length(matrix->format, matrix->length);
+    for (size_t row = 0; row < rows; row++) {
+        const uint8_t *scales = matrix->scales ? matrix->scales + (first + row) * matrix->row_scales : NULL;
+        matrix->format->unpack(matrix->codes + (first + row) * matrix->row_bytes, scales, values + row * length,
+                               matrix->length);
+    }
+}
+
+void lay_out_float32(const float *rows, size_t length, size_t tokens, void *x)
+{
+    memcpy(x, rows, tokens * length * sizeof(float));
 }
 
 /* y[t * stride + r] = panel[r] . x[t] for at most PANEL_TOKENS tokens, by parts of the rows. */
@@ -52,7 +175,7 @@ static void tile_panel(const Simd *simd, const float *panel, size_t rows, const 
         for (size_t token = 0; token < tokens; token += simd->tile_tokens) {
             const size_t count = tokens - token < simd->tile_tokens ? tokens - token : simd->tile_tokens;
             for (size_t row = 0; row < rows; row += TILE_ROWS)
-                simd->tile(panel + row * length + start, x + token * length + start, length, part, count,
+                simd->tile(panel + row * length + start, length, x + token * length + start, length, part, count,
                            sums[row / TILE_ROWS] + token * TILE_ROWS);
         }
     }
@@ -61,59 +184,38 @@ static void tile_panel(const Simd *simd, const float *panel, size_t rows, const 
             y[token * stride + row] = sums[row / TILE_ROWS][token * TILE_ROWS + row % TILE_ROWS];
 }
 
-void multiply_panel(const Simd *simd, const Matrix *matrix, size_t first, const float *x, size_t tokens, float *y,
-                    size_t stride, float *panel)
+void multiply_float32(const Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x, size_t tokens,
+                      float *y, size_t stride, void *panel)
 {
-    const size_t left = matrix->rows - first, rows = left < PANEL_ROWS ? left : PANEL_ROWS;
     const size_t length = arranged_length(matrix->format, matrix->length);
-    for (size_t row = 0; row < rows; row++) {
-        const uint8_t *codes = matrix->codes + (first + row) * matrix->row_bytes;
-        const uint8_t *scales = matrix->scales ? matrix->scales + (first + row) * matrix->row_scales : NULL;
-        if (tokens == 1)
-            y[first + row] = matrix->format->dot(codes, scales, x, matrix->length);
-        else
-            matrix->format->unpack(codes, scales, panel + row * length, matrix->length);
-    }
-    if (tokens == 1)
-        return;
+    float *values = panel;
+    unpack_rows(matrix, first, rows, values);
     for (size_t row = rows; row % TILE_ROWS; row++)
-        memset(panel + row * length, 0, length * sizeof(float));
+        memset(values + row * length, 0, length * sizeof(float));
     for (size_t token = 0; token < tokens; token += PANEL_TOKENS) {
         const size_t count = tokens - token < PANEL_TOKENS ? tokens - token : PANEL_TOKENS;
-        tile_panel(simd, panel, rows, x + token * length, length, count, y + token * stride + first, stride);
+        tile_panel(simd, values, rows, (const float *)x + token * length, length, count, y + token * stride, stride);
     }
 }
 
-/* e^x within two units in the last place: x = k ln 2 + r, a polynomial for e^r, and k into the exponent.
- * Written without branches or calls, so that compilers make vectors of it. */
-static inline float exponential(float x)
+static float number(const Bias *bias, size_t index)
 {
-    /* NaN fails both comparisons and becomes -87: as an integer it would have no meaning in C. */
-    const float clamped = x > -87.0f ? (x < 88.0f ? x : 88.0f) : -87.0f;
-    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    const float k = (clamped * 1.44269504f + magic) - magic;
-    const float r = (clamped - k * 0.693359375f) + k * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    const int32_t exponent = ((int32_t)k + 127) << 23;
-    float power;
-    memcpy(&power, &exponent, sizeof power);
-    return p * power;
+    if (bias->wide)
+        return ((const float *)bias->numbers)[index];
+    const uint32_t bits = (uint32_t)((const uint16_t *)bias->numbers)[index] << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
 }
 
-void swiglu(const float *gate_up, float *activation, size_t count, float alpha, float limit)
+void add_bias(float *y, const Bias *bias, size_t row)
 {
-    for (size_t i = 0; i < count; i++) {
-        /* Written so that NaN passes through both clamps. */
-        float gate = gate_up[2 * i], up = gate_up[2 * i + 1];
-        gate = gate > limit ? limit : gate;
-        up = up > limit ? limit : up;
-        up = up < -limit ? -limit : up;
-        activation[i] = gate / (1.0f + exponential(-alpha * gate)) * (up + 1.0f);
-    }
+    for (size_t i = 0; i < bias->length; i++)
+        y[i] += number(bias, row * bias->length + i);
+}
+
+void add_weighted(float *y, const float *x, const Bias *bias, size_t row, float share)
+{
+    for (size_t i = 0; i < bias->length; i++)
+        y[i] += share * (x[i] + number(bias, row * bias->length + i));
 }

@@ -1,13 +1,17 @@
-/* What one instruction set offers: the innermost products, one set of functions a level.
+/* What one instruction set offers, and what all of them share: one `Simd` a level.
  *
  * A packed row is read in place. Its numbers come out of the registers in an order that suits the
- * instructions, so x is put in that order first (`arrange`): the sum is the same.
+ * instructions, so x is put in that order first (`arrange_row`): the sum is the same.
+ *
+ * A *format* says how weights are packed. A *product* says how several tokens are laid out and multiplied
+ * by unpacked rows. Any product takes any format, because every format unpacks to float32.
  */
 #ifndef MINIOSS_SIMD_H
 #define MINIOSS_SIMD_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define MINIOSS_X86 1
@@ -15,62 +19,35 @@
 #define INLINE static inline __attribute__((always_inline))
 #else
 #define MINIOSS_X86 0
+#define INLINE static inline
 #endif
 
-/* Rows that `tile` takes at once. */
-enum { TILE_ROWS = 4 };
-
-/* How far ahead of its use a packed row is asked for, in bytes. */
-enum { PREFETCH = 1536 };
+enum {
+    /* Bytes of a cache line: activations and panels start on one. */
+    CACHE_LINE = 64,
+    /* How far ahead of its use a packed row is asked for, in bytes. */
+    PREFETCH = 1536,
+    /* Up to so many tokens, a packed row is multiplied as it is read; more are worth unpacking it first. */
+    DOT_TOKENS = 4,
+    /* Rows that `tile` takes at once. */
+    TILE_ROWS = 4,
+    /* Rows that a thread takes at a time. */
+    PANEL_ROWS = 32,
+    /* Tokens that are laid out together: every expert's tokens start at a multiple of it. */
+    BLOCK_TOKENS = 16,
+};
 
 /* One weight format at one level. */
 typedef struct {
     /* Numbers in a group, and which number of the group stands at each place. */
     size_t group;
     const uint8_t *order;
-    /* The product of a packed row of n numbers with an arranged x, which is zero beyond n. */
-    float (*dot)(const uint8_t *codes, const uint8_t *scales, const float *x, size_t n);
+    /* y[t] = packed row of n numbers . x[t * stride ...], for up to DOT_TOKENS arranged tokens, zero beyond n. */
+    void (*dot)(const uint8_t *codes, const uint8_t *scales, const float *x, size_t stride, size_t tokens, size_t n,
+                float *y);
     /* The numbers of a packed row, arranged, with zeros up to a whole group. */
     void (*unpack)(const uint8_t *codes, const uint8_t *scales, float *values, size_t n);
 } Format;
-
-typedef struct {
-    const char *name;
-    Format mxfp4;
-    Format bfloat16;
-    /* Tokens that `tile` takes at once. */
-    size_t tile_tokens;
-    /* y[t * TILE_ROWS + r] += rows[r * stride ...] . x[t * stride ...] for TILE_ROWS rows and up to tile_tokens tokens,
-     * over `length` numbers of each, a multiple of 32. */
-    void (*tile)(const float *rows, const float *x, size_t stride, size_t length, size_t tokens, float *y);
-} Simd;
-
-extern const float MXFP4_CODES[16];
-extern float MXFP4_SCALES[256];
-
-extern const Simd SIMD_SCALAR;
-#if MINIOSS_X86
-extern const Simd SIMD_AVX2;
-extern const Simd SIMD_AVX512;
-#endif
-
-/* The levels that this processor has, slowest first; returns how many. */
-size_t simd_levels(const Simd *levels[8]);
-
-/* Length of an arranged row of n numbers: whole groups. */
-size_t arranged_length(const Format *format, size_t n);
-
-/* Put the n numbers of x in the order of a format, with zeros up to a whole group. */
-void arrange(const Format *format, const float *x, float *arranged, size_t n);
-
-/* Bytes of a cache line: activations and panels start on one. */
-enum { CACHE_LINE = 64 };
-
-/* Rows that a thread takes at a time, and tokens whose activations stay in its cache meanwhile. */
-enum { PANEL_ROWS = 32, PANEL_TOKENS = 48 };
-
-/* Numbers of a row that a tile takes at a time: four rows and six tokens of them stay in the nearest cache. */
-enum { TILE_LENGTH = 960 };
 
 /* Packed rows, one after the other, and how to read them. */
 typedef struct {
@@ -83,12 +60,146 @@ typedef struct {
     size_t length; /* numbers in a row */
 } Matrix;
 
-/* y[t * stride + r] = row r . x[t] for up to PANEL_ROWS rows from `first` on, and all tokens.
- * x is arranged; `panel` has room for PANEL_ROWS arranged rows. */
-void multiply_panel(const Simd *simd, const Matrix *matrix, size_t first, const float *x, size_t tokens, float *y,
-                    size_t stride, float *panel);
+/* Calls function(tokens, ...) with tokens as a constant, so that its sums stay in registers. */
+#define WITH_CONSTANT_TOKENS(function, ...)          \
+    switch (tokens) {                                \
+    case 1: function(1, __VA_ARGS__); break;         \
+    case 2: function(2, __VA_ARGS__); break;         \
+    case 3: function(3, __VA_ARGS__); break;         \
+    case DOT_TOKENS: function(DOT_TOKENS, __VA_ARGS__); break; \
+    default: break;                                  \
+    }
 
-/* The clamped SwiGLU of one token: 2F interleaved numbers to F. */
-void swiglu(const float *gate_up, float *activation, size_t count, float alpha, float limit);
+struct Simd;
+
+/* How more than DOT_TOKENS tokens are laid out and multiplied by up to PANEL_ROWS rows. */
+typedef struct {
+    /* Bytes that a number of x takes, at least those of a float32. */
+    size_t bytes;
+    /* Lay out up to BLOCK_TOKENS arranged float32 rows of this length. */
+    void (*lay_out)(const float *rows, size_t length, size_t tokens, void *x);
+    /* y[t * stride + r] = row r . x[t]; `panel` has room for `panel_bytes`. */
+    void (*multiply)(const struct Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x,
+                     size_t tokens, float *y, size_t stride, void *panel);
+} Product;
+
+/* What x is rounded to before it is multiplied. */
+typedef enum { FLOAT32, BFLOAT16, INT8 } Precision;
+
+typedef struct Simd {
+    const char *name;
+    Format mxfp4, mxint8, bfloat16;
+    /* By Precision. */
+    Product products[3];
+    /* Tokens that `tile` takes at once. */
+    size_t tile_tokens;
+    /* y[t * TILE_ROWS + r] += rows[r * row_stride ...] . x[t * stride ...] for TILE_ROWS rows and up to tile_tokens
+     * tokens, over `length` numbers of each, a multiple of 16. */
+    void (*tile)(const float *rows, size_t row_stride, const float *x, size_t stride, size_t length, size_t tokens,
+                 float *y);
+    /* The clamped SwiGLU of one token: 2F interleaved numbers to F. */
+    void (*swiglu)(const float *gate_up, float *activation, size_t count, float alpha, float limit);
+} Simd;
+
+/* The order of groups of 32 that come out as they lie. */
+extern const uint8_t IN_ORDER[32];
+
+extern const float MXFP4_CODES[16];
+/* The E8M0 scales of MXFP4 and MXINT8. */
+extern float SCALES[256];
+
+extern const Simd SIMD_SCALAR;
+#if MINIOSS_X86
+extern const Simd SIMD_AVX2;
+extern const Simd SIMD_AVX512;
+extern const Simd SIMD_AMX;
+#endif
+
+/* The levels that this processor has, slowest first; returns how many. */
+size_t simd_levels(const Simd *levels[8]);
+
+/* Length of an arranged row of n numbers: whole groups. */
+size_t arranged_length(const Format *format, size_t n);
+
+/* Bytes of one token's place among laid out tokens, and of the panel that `multiply_panel` needs. */
+size_t token_bytes(const Simd *simd, Precision precision, const Format *format, size_t n);
+size_t panel_bytes(const Format *format, size_t n);
+
+/* Round, arrange and lay out up to BLOCK_TOKENS tokens of n numbers, of `together` that will be multiplied at once.
+ * `panel` has room for panel_bytes. */
+void lay_out_block(const Simd *simd, Precision precision, const Format *format, const float *const *x, size_t tokens,
+                   size_t together, size_t n, void *laid_out, void *panel);
+
+/* y[t * stride + r] = row r . x[t] for up to PANEL_ROWS rows from `first` on, and all tokens. */
+void multiply_panel(const Simd *simd, Precision precision, const Matrix *matrix, size_t first, const void *x,
+                    size_t tokens, float *y, size_t stride, void *panel);
+
+/* The product of float32 instructions: for every level that has none of its own. */
+void lay_out_float32(const float *rows, size_t length, size_t tokens, void *x);
+void multiply_float32(const Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x, size_t tokens,
+                      float *y, size_t stride, void *panel);
+#define FLOAT32_PRODUCT {sizeof(float), lay_out_float32, multiply_float32}
+
+#if MINIOSS_X86
+/* The products of tiles of bfloat16: float32 is the sum of three of them, exactly. */
+void lay_out_amx_float32(const float *rows, size_t length, size_t tokens, void *x);
+void lay_out_amx_bfloat16(const float *rows, size_t length, size_t tokens, void *x);
+void multiply_amx_float32(const Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x,
+                          size_t tokens, float *y, size_t stride, void *panel);
+void multiply_amx_bfloat16(const Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x,
+                           size_t tokens, float *y, size_t stride, void *panel);
+enum { AMX_FLOAT32_BYTES = 6, AMX_BFLOAT16_BYTES = 4 };
+#define AMX_FLOAT32_PRODUCT {AMX_FLOAT32_BYTES, lay_out_amx_float32, multiply_amx_float32}
+#define AMX_BFLOAT16_PRODUCT {AMX_BFLOAT16_BYTES, lay_out_amx_bfloat16, multiply_amx_bfloat16}
+#endif
+
+/* Numbers that are kept as float32 (wide) or as bfloat16: a bias. */
+typedef struct {
+    const void *numbers;
+    int wide;
+    size_t length; /* numbers in a row */
+} Bias;
+
+/* y += row of a bias, and y += share * (x + row of a bias). */
+void add_bias(float *y, const Bias *bias, size_t row);
+void add_weighted(float *y, const float *x, const Bias *bias, size_t row, float share);
+
+/* Rows of a matrix, unpacked into float32. */
+void unpack_rows(const Matrix *matrix, size_t first, size_t rows, float *values);
+
+/* e^x within two units in the last place: x = k ln 2 + r, a polynomial for e^r, and k into the exponent.
+ * Written without branches or calls, so that compilers make vectors of it. */
+INLINE float exponential(float x)
+{
+    /* NaN fails both comparisons and becomes -87: as an integer it would have no meaning in C. */
+    const float clamped = x > -87.0f ? (x < 88.0f ? x : 88.0f) : -87.0f;
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    const float k = (clamped * 1.44269504f + magic) - magic;
+    const float r = (clamped - k * 0.693359375f) + k * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    const int32_t exponent = ((int32_t)k + 127) << 23;
+    float power;
+    memcpy(&power, &exponent, sizeof power);
+    return p * power;
+}
+
+/* The body of `swiglu`, which each level compiles for its own registers. */
+INLINE void swiglu_of(const float *gate_up, float *activation, size_t count, float alpha, float limit)
+{
+    for (size_t i = 0; i < count; i++) {
+        /* Written so that NaN passes through both clamps. */
+        float gate = gate_up[2 * i], up = gate_up[2 * i + 1];
+        gate = gate > limit ? limit : gate;
+        up = up > limit ? limit : up;
+        up = up < -limit ? -limit : up;
+        activation[i] = gate / (1.0f + exponential(-alpha * gate)) * (up + 1.0f);
+    }
+}
 
 #endif

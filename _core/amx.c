@@ -1,0 +1,199 @@
+/* AMX: products of tiles of bfloat16, 16 rows by 16 tokens by 32 numbers, summed in float32.
+ *
+ * Every weight is exactly a bfloat16 number, in all formats. A float32 number of x is exactly the sum of three: its
+ * upper 8 bits of fraction, the next 8 and the last. So three products give the float32 product, and one that of x
+ * rounded to bfloat16. The tiles take numbers below 2^-126 as zero.
+ */
+
+#include "simd.h"
+
+#if MINIOSS_X86
+
+#include <immintrin.h>
+
+#define AMX TARGET("amx-tile,amx-bf16,avx512f,avx512bw,avx512vl,avx2,fma")
+
+/* A tile is 16 rows of 64 bytes: of weights, 16 rows of 32 numbers; of x, 16 pairs of numbers of 16 tokens each. */
+enum { TILE = 16, TILE_NUMBERS = 32, TILE_BYTES = 1024, LARGEST_PARTS = 3 };
+
+typedef struct {
+    uint8_t palette, start_row, unused[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} TileConfig;
+
+static const TileConfig ALL_TILES_WHOLE = {
+    .palette = 1,
+    .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
+    .rows = {16, 16, 16, 16, 16, 16, 16, 16},
+};
+
+AMX INLINE __m512i upper_bits(__m512 x)
+{
+    return _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32((int)0xFFFF0000));
+}
+
+/* Sixteen pairs: the upper halves of 16 numbers, and those of 16 others above them. */
+AMX INLINE __m512i pairs_of(__m512 first, __m512 second)
+{
+    return _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(first), 16), upper_bits(second));
+}
+
+/* Sixteen rows of sixteen words of 32 bits, turned into columns. */
+AMX INLINE void transpose(__m512i rows[TILE])
+{
+    __m512i a[TILE], b[TILE];
+#pragma GCC unroll 8
+    for (int i = 0; i < TILE; i += 2) {
+        a[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+        a[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < TILE; i += 4) {
+        b[i] = _mm512_unpacklo_epi64(a[i], a[i + 2]);
+        b[i + 1] = _mm512_unpackhi_epi64(a[i], a[i + 2]);
+        b[i + 2] = _mm512_unpacklo_epi64(a[i + 1], a[i + 3]);
+        b[i + 3] = _mm512_unpackhi_epi64(a[i + 1], a[i + 3]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        a[i] = _mm512_shuffle_i32x4(b[i], b[i + 4], 0x88);
+        a[i + 4] = _mm512_shuffle_i32x4(b[i + 8], b[i + 12], 0x88);
+        a[i + 8] = _mm512_shuffle_i32x4(b[i], b[i + 4], 0xDD);
+        a[i + 12] = _mm512_shuffle_i32x4(b[i + 8], b[i + 12], 0xDD);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        rows[i] = _mm512_shuffle_i32x4(a[i], a[i + 4], 0x88);
+        rows[i + 8] = _mm512_shuffle_i32x4(a[i], a[i + 4], 0xDD);
+        rows[i + 4] = _mm512_shuffle_i32x4(a[i + 8], a[i + 12], 0x88);
+        rows[i + 12] = _mm512_shuffle_i32x4(a[i + 8], a[i + 12], 0xDD);
+    }
+}
+
+/* For every 32 numbers of up to 16 tokens a tile a part, the largest part first. */
+AMX INLINE void lay_out(const int parts, const float *rows, size_t length, size_t tokens, uint8_t *x)
+{
+    for (size_t start = 0; start < length; start += TILE_NUMBERS) {
+        __m512i words[LARGEST_PARTS][TILE];
+        for (size_t token = 0; token < TILE; token++) {
+            const int there = token < tokens;
+            const float *row = rows + token * length + start;
+            __m512 first = there ? _mm512_loadu_ps(row) : _mm512_setzero_ps();
+            __m512 second = there ? _mm512_loadu_ps(row + 16) : _mm512_setzero_ps();
+            for (int part = 0; part < parts; part++) {
+                words[part][token] = pairs_of(first, second);
+                first = _mm512_sub_ps(first, _mm512_castsi512_ps(upper_bits(first)));
+                second = _mm512_sub_ps(second, _mm512_castsi512_ps(upper_bits(second)));
+            }
+        }
+        for (int part = 0; part < parts; part++) {
+            transpose(words[part]);
+            for (int pair = 0; pair < TILE; pair++, x += 64)
+                _mm512_storeu_si512(x, words[part][pair]);
+        }
+    }
+}
+
+AMX void lay_out_amx_float32(const float *rows, size_t length, size_t tokens, void *x)
+{
+    lay_out(3, rows, length, tokens, x);
+}
+
+AMX void lay_out_amx_bfloat16(const float *rows, size_t length, size_t tokens, void *x)
+{
+    lay_out(1, rows, length, tokens, x);
+}
+
+/* Unpack a panel of PANEL_ROWS rows as bfloat16, with rows of zeros where the matrix has fewer. */
+AMX INLINE void unpack_bfloat16(const Matrix *matrix, size_t first, size_t rows, size_t length, uint8_t *panel,
+                                float *values)
+{
+    for (size_t row = 0; row < PANEL_ROWS; row++, panel += length * sizeof(uint16_t)) {
+        if (row >= rows) {
+            memset(panel, 0, length * sizeof(uint16_t));
+            continue;
+        }
+        unpack_rows(matrix, first + row, 1, values);
+        for (size_t i = 0; i < length; i += TILE_NUMBERS)
+            _mm512_storeu_si512(panel + i * sizeof(uint16_t),
+                                pairs_of(_mm512_loadu_ps(values + i), _mm512_loadu_ps(values + i + 16)));
+    }
+}
+
+/* Add up the products of two times 16 rows and two times 16 tokens, and leave them in `sums`. */
+AMX INLINE void multiply_tiles(const int parts, const uint8_t *panel, size_t length, const uint8_t *x, size_t block_bytes,
+                               float *sums)
+{
+    const size_t row_bytes = length * sizeof(uint16_t);
+    const uint8_t *lower_rows = panel + TILE * row_bytes, *later_tokens = x + block_bytes;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (size_t step = 0; step < length / TILE_NUMBERS; step++) {
+        _tile_loadd(4, panel + step * 64, row_bytes);
+        _tile_loadd(5, lower_rows + step * 64, row_bytes);
+        for (int part = 0; part < parts; part++) {
+            const size_t tile = (step * parts + part) * TILE_BYTES;
+            _tile_loadd(6, x + tile, 64);
+            _tile_loadd(7, later_tokens + tile, 64);
+            _tile_dpbf16ps(0, 4, 6);
+            _tile_dpbf16ps(1, 5, 6);
+            _tile_dpbf16ps(2, 4, 7);
+            _tile_dpbf16ps(3, 5, 7);
+        }
+    }
+    _tile_stored(0, sums, 64);
+    _tile_stored(1, sums + TILE * TILE, 64);
+    _tile_stored(2, sums + 2 * TILE * TILE, 64);
+    _tile_stored(3, sums + 3 * TILE * TILE, 64);
+}
+
+/* Store 16 rows by up to 16 tokens of sums, a token's rows side by side. */
+AMX INLINE void store_sums(const float *sums, size_t rows, size_t tokens, float *y, size_t stride)
+{
+    const __mmask16 there = rows < TILE ? (__mmask16)((1u << rows) - 1) : 0xFFFF;
+    __m512i columns[TILE];
+    for (int row = 0; row < TILE; row++)
+        columns[row] = _mm512_loadu_si512(sums + row * TILE);
+    transpose(columns);
+    for (size_t token = 0; token < tokens && token < TILE; token++)
+        _mm512_mask_storeu_epi32(y + token * stride, there, columns[token]);
+}
+
+AMX INLINE void multiply(const int parts, const Matrix *matrix, size_t first, size_t rows, const uint8_t *x,
+                         size_t tokens, float *y, size_t stride, uint8_t *panel)
+{
+    const size_t length = arranged_length(matrix->format, matrix->length);
+    const size_t block_bytes = length * (parts == 3 ? AMX_FLOAT32_BYTES : AMX_BFLOAT16_BYTES) * BLOCK_TOKENS;
+    float sums[4 * TILE * TILE];
+    unpack_bfloat16(matrix, first, rows, length, panel, (float *)(panel + length * PANEL_ROWS * sizeof(uint16_t)));
+    _tile_loadconfig(&ALL_TILES_WHOLE);
+    for (size_t token = 0; token < tokens; token += 2 * TILE, x += 2 * block_bytes, y += 2 * TILE * stride) {
+        const size_t left = tokens - token;
+        /* Where there is no second block the first is multiplied twice, and the second result dropped. */
+        multiply_tiles(parts, panel, length, x, left > TILE ? block_bytes : 0, sums);
+        for (size_t block = 0; block * TILE < left && block < 2; block++)
+            for (size_t part = 0; part * TILE < rows; part++)
+                store_sums(sums + (2 * block + part) * TILE * TILE, rows - part * TILE, left - block * TILE,
+                           y + block * TILE * stride + part * TILE, stride);
+    }
+    _tile_release();
+}
+
+AMX void multiply_amx_float32(const Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x,
+                              size_t tokens, float *y, size_t stride, void *panel)
+{
+    (void)simd;
+    multiply(3, matrix, first, rows, x, tokens, y, stride, panel);
+}
+
+AMX void multiply_amx_bfloat16(const Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x,
+                               size_t tokens, float *y, size_t stride, void *panel)
+{
+    (void)simd;
+    multiply(1, matrix, first, rows, x, tokens, y, stride, panel);
+}
+
+#endif
