@@ -12,7 +12,7 @@ from libc.stdint cimport uint8_t
 
 
 cdef extern from "simd.h" nogil:
-    enum: PANEL_ROWS, BLOCK_TOKENS, CACHE_LINE
+    enum: BLOCK_TOKENS, CACHE_LINE, DOT_TOKENS, TASK_ROWS, FEW_ROWS
 
     ctypedef enum Precision:
         FLOAT32, BFLOAT16, INT8
@@ -43,13 +43,13 @@ cdef extern from "simd.h" nogil:
 
     size_t simd_levels(const Simd **levels)
     size_t token_bytes(const Simd *simd, Precision precision, const Format *format, size_t n)
-    size_t panel_bytes(const Format *format, size_t n)
+    size_t panel_bytes(const Simd *simd, Precision precision, const Format *format, size_t n)
     void lay_out_block(
         const Simd *simd, Precision precision, const Format *format, const float **x, size_t tokens, size_t together,
         size_t n, void *laid_out, void *panel)
-    void multiply_panel(
-        const Simd *simd, Precision precision, const Matrix *matrix, size_t first, const void *x, size_t tokens,
-        float *y, size_t stride, void *panel)
+    void multiply_rows(
+        const Simd *simd, Precision precision, const Matrix *matrix, size_t first, size_t rows, const void *x,
+        size_t tokens, float *y, size_t stride, void *panel)
     void add_bias(float *y, const Bias *bias, size_t row)
     void add_weighted(float *y, const float *x, const Bias *bias, size_t row, float share)
 
@@ -177,8 +177,8 @@ def matmul(x_TD, weight_ND, *, int threads=1, activations="float32"):
     cdef Matrix matrix = packed.first()
     cdef const Simd *level = simd
     cdef Precision precision = PRECISIONS[activations]
-    cdef size_t T = x.shape[0], D = x.shape[1], N = packed.rows, first
-    cdef size_t a_token = token_bytes(level, precision, matrix.format, D), a_panel = panel_bytes(matrix.format, D)
+    cdef size_t T = x.shape[0], D = x.shape[1], N = packed.rows, first, rows = FEW_ROWS if T <= DOT_TOKENS else TASK_ROWS
+    cdef size_t a_token = token_bytes(level, precision, matrix.format, D), a_panel = panel_bytes(level, precision, matrix.format, D)
     cdef Buffer laid_out = Buffer((T + BLOCK_TOKENS) * a_token), panels = Buffer(threads * a_panel)
     cdef uint8_t *panel = NULL
     cdef Py_ssize_t index
@@ -189,9 +189,10 @@ def matmul(x_TD, weight_ND, *, int threads=1, activations="float32"):
             lay_out(
                 level, precision, matrix.format, &x[first, 0], D, NULL, min(T - first, <size_t>BLOCK_TOKENS), T, D,
                 laid_out.start + first * a_token, panel)
-        for index in prange(<Py_ssize_t>((N + PANEL_ROWS - 1) // PANEL_ROWS), schedule="dynamic", chunksize=4):
-            multiply_panel(
-                level, precision, &matrix, index * PANEL_ROWS, laid_out.start, T, &y[0, 0], N, panel)
+        for index in prange(<Py_ssize_t>((N + rows - 1) // rows), schedule="dynamic"):
+            first = index * rows
+            multiply_rows(
+                level, precision, &matrix, first, min(rows, N - first), laid_out.start, T, &y[0, 0], N, panel)
     return y_TN
 
 
@@ -280,7 +281,8 @@ cdef _mixed(
     cdef Matrix first_up = gate_up.first(), first_down = down.first(), matrix
     cdef size_t x_bytes = token_bytes(level, precision, gate_up.format, D)
     cdef size_t activation_bytes = token_bytes(level, precision, down.format, F)
-    cdef size_t a_panel = max(panel_bytes(gate_up.format, D), panel_bytes(down.format, F))
+    cdef size_t a_panel = max(
+        panel_bytes(level, precision, gate_up.format, D), panel_bytes(level, precision, down.format, F))
     cdef Buffer laid_out = Buffer(pairs.slots * max(x_bytes, activation_bytes)), panels = Buffer(threads * a_panel)
     cdef float[:, ::1] hidden = np.empty((pairs.slots, 2 * F), np.float32)
     cdef float[:, ::1] activation = np.empty((pairs.slots, F), np.float32)
@@ -288,8 +290,8 @@ cdef _mixed(
     y_TD = np.zeros((T, D), np.float32)
     cdef float[:, ::1] y = y_TD
     cdef uint8_t *panel = NULL
-    cdef Py_ssize_t up_panels = (2 * F + PANEL_ROWS - 1) // PANEL_ROWS, down_panels = (D + PANEL_ROWS - 1) // PANEL_ROWS
-    cdef Py_ssize_t index, u, a, t, slot, count
+    cdef Py_ssize_t up_tasks = (2 * F + TASK_ROWS - 1) // TASK_ROWS, down_tasks = (D + TASK_ROWS - 1) // TASK_ROWS
+    cdef Py_ssize_t index, u, a, t, slot, count, first
     with nogil, parallel(num_threads=threads):
         panel = panels.start + threadid() * a_panel
         for index in prange(pairs.blocks, schedule="dynamic"):
@@ -298,12 +300,13 @@ cdef _mixed(
             lay_out(
                 level, precision, gate_up.format, &x[0, 0], D, &pairs.token[slot], count, pairs.count[u], D,
                 laid_out.start + slot * x_bytes, panel)
-        for index in prange(pairs.segments * up_panels, schedule="dynamic", chunksize=4):
-            u = index // up_panels
+        for index in prange(pairs.segments * up_tasks, schedule="dynamic"):
+            u, first = index // up_tasks, index % up_tasks * TASK_ROWS
+            slot = pairs.slot[u]
             matrix = later(first_up, pairs.expert[u])
-            multiply_panel(
-                level, precision, &matrix, (index % up_panels) * PANEL_ROWS, laid_out.start + pairs.slot[u] * x_bytes,
-                pairs.count[u], &hidden[pairs.slot[u], 0], 2 * F, panel)
+            multiply_rows(
+                level, precision, &matrix, first, min(2 * F - first, <Py_ssize_t>TASK_ROWS),
+                laid_out.start + slot * x_bytes, pairs.count[u], &hidden[slot, 0], 2 * F, panel)
         for index in prange(pairs.blocks, schedule="dynamic"):
             u, slot = pairs.block_segment[index], pairs.block_slot[index]
             count = min(pairs.slot[u] + pairs.count[u] - slot, <Py_ssize_t>BLOCK_TOKENS)
@@ -313,12 +316,13 @@ cdef _mixed(
             lay_out(
                 level, precision, down.format, &activation[slot, 0], F, NULL, count, pairs.count[u], F,
                 laid_out.start + slot * activation_bytes, panel)
-        for index in prange(pairs.segments * down_panels, schedule="dynamic", chunksize=4):
-            u = index // down_panels
+        for index in prange(pairs.segments * down_tasks, schedule="dynamic"):
+            u, first = index // down_tasks, index % down_tasks * TASK_ROWS
+            slot = pairs.slot[u]
             matrix = later(first_down, pairs.expert[u])
-            multiply_panel(
-                level, precision, &matrix, (index % down_panels) * PANEL_ROWS,
-                laid_out.start + pairs.slot[u] * activation_bytes, pairs.count[u], &result[pairs.slot[u], 0], D, panel)
+            multiply_rows(
+                level, precision, &matrix, first, min(D - first, <Py_ssize_t>TASK_ROWS),
+                laid_out.start + slot * activation_bytes, pairs.count[u], &result[slot, 0], D, panel)
         for t in prange(T, schedule="static"):
             for a in range(A):
                 slot = pairs.slot_of_pair[t * A + a]

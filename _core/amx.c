@@ -105,35 +105,85 @@ AMX void lay_out_amx_bfloat16(const float *rows, size_t length, size_t tokens, v
     lay_out(1, rows, length, tokens, x);
 }
 
-/* Unpack a panel of PANEL_ROWS rows as bfloat16, with rows of zeros where the matrix has fewer. */
-AMX INLINE void unpack_bfloat16(const Matrix *matrix, size_t first, size_t rows, size_t length, uint8_t *panel,
-                                float *values)
+void unpack_pairs_bfloat16(const uint8_t *codes, const uint8_t *scales, uint16_t *pairs, size_t n)
 {
-    for (size_t row = 0; row < PANEL_ROWS; row++, panel += length * sizeof(uint16_t)) {
-        if (row >= rows) {
-            memset(panel, 0, length * sizeof(uint16_t));
-            continue;
+    (void)scales;
+    memcpy(pairs, codes, n * sizeof(uint16_t));
+    for (; n % TILE_NUMBERS; n++)
+        pairs[n] = 0;
+}
+
+/* Whether all scales of a row leave every code a normal number. */
+AMX INLINE int all_plain(const uint8_t *scales, size_t blocks)
+{
+    __mmask64 others = 0;
+    for (size_t start = 0; start < blocks; start += 64) {
+        const __mmask64 there = blocks - start < 64 ? (1ull << (blocks - start)) - 1 : ~0ull;
+        const __m512i bytes = _mm512_maskz_loadu_epi8(there, scales + start);
+        const __m512i from_two = _mm512_sub_epi8(bytes, _mm512_set1_epi8(2));
+        others |= _mm512_mask_cmpgt_epu8_mask(there, from_two, _mm512_set1_epi8((char)250));
+    }
+    return others == 0;
+}
+
+/* Each of 32 words of 16 bits holds four codes: a permutation looks one up, and the scale is added to its exponent. */
+AMX void unpack_pairs_mxfp4(const uint8_t *codes, const uint8_t *scales, uint16_t *pairs, size_t n)
+{
+    static const uint16_t CODES[32] = {
+        0x0000, 0x3F00, 0x3F80, 0x3FC0, 0x4000, 0x4040, 0x4080, 0x40C0, 0x8000, 0xBF00, 0xBF80, 0xBFC0, 0xC000, 0xC040, 0xC080, 0xC0C0,
+        0x0000, 0x3F00, 0x3F80, 0x3FC0, 0x4000, 0x4040, 0x4080, 0x40C0, 0x8000, 0xBF00, 0xBF80, 0xBFC0, 0xC000, 0xC040, 0xC080, 0xC0C0,
+    };
+    const __m512i table = _mm512_loadu_si512(CODES), magnitude = _mm512_set1_epi16(7);
+    /* Byte b of four goes to words 8 b to 8 b + 7. */
+    const __m512i spread = _mm512_set_epi64(0x0303030303030303, 0x0303030303030303, 0x0202020202020202, 0x0202020202020202,
+                                            0x0101010101010101, 0x0101010101010101, 0, 0);
+    for (size_t start = 0; start < n; start += 128) {
+        const size_t blocks = (n - start) / 32;
+        const __mmask16 there = blocks < 4 ? (__mmask16)((1u << 4 * blocks) - 1) : 0xFFFF;
+        const __m512i four = _mm512_maskz_loadu_epi32(there, codes + start / 2);
+        uint32_t bytes = 0;
+        memcpy(&bytes, scales + start / 32, blocks < 4 ? blocks : 4);
+        const __m512i exponents = _mm512_slli_epi16(
+            _mm512_sub_epi16(_mm512_and_si512(_mm512_shuffle_epi8(_mm512_set1_epi32((int)bytes), spread), _mm512_set1_epi16(255)),
+                             _mm512_set1_epi16(127)), 7);
+        _mm_prefetch((const char *)(codes + start / 2 + PREFETCH), _MM_HINT_T0);
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++) {
+            const __m512i code = _mm512_srli_epi16(four, 4 * k), value = _mm512_permutexvar_epi16(code, table);
+            _mm512_storeu_si512(pairs + start + 32 * k,
+                                _mm512_mask_add_epi16(value, _mm512_test_epi16_mask(code, magnitude), value, exponents));
         }
-        unpack_rows(matrix, first + row, 1, values);
-        for (size_t i = 0; i < length; i += TILE_NUMBERS)
-            _mm512_storeu_si512(panel + i * sizeof(uint16_t),
-                                pairs_of(_mm512_loadu_ps(values + i), _mm512_loadu_ps(values + i + 16)));
     }
 }
 
+/* Unpack one row as pairs of bfloat16. */
+AMX INLINE void unpack_row(const Matrix *matrix, size_t row, size_t length, uint16_t *pairs, float *values)
+{
+    const uint8_t *codes = matrix->codes + row * matrix->row_bytes;
+    const uint8_t *scales = matrix->scales ? matrix->scales + row * matrix->row_scales : NULL;
+    if (matrix->format->unpack_pairs && (!scales || all_plain(scales, matrix->row_scales))) {
+        matrix->format->unpack_pairs(codes, scales, pairs, matrix->length);
+        return;
+    }
+    matrix->format->unpack(codes, scales, values, matrix->length);
+    for (size_t i = 0; i < length; i += TILE_NUMBERS)
+        _mm512_storeu_si512(pairs + i, pairs_of(_mm512_loadu_ps(values + i), _mm512_loadu_ps(values + i + 16)));
+}
+
 /* Add up the products of two times 16 rows and two times 16 tokens, and leave them in `sums`. */
-AMX INLINE void multiply_tiles(const int parts, const uint8_t *panel, size_t length, const uint8_t *x, size_t block_bytes,
+AMX INLINE void multiply_tiles(const int parts, const uint16_t *panel, size_t length, const uint8_t *x, size_t block_bytes,
                                float *sums)
 {
     const size_t row_bytes = length * sizeof(uint16_t);
-    const uint8_t *lower_rows = panel + TILE * row_bytes, *later_tokens = x + block_bytes;
+    const uint16_t *lower_rows = panel + TILE * length;
+    const uint8_t *later_tokens = x + block_bytes;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
     for (size_t step = 0; step < length / TILE_NUMBERS; step++) {
-        _tile_loadd(4, panel + step * 64, row_bytes);
-        _tile_loadd(5, lower_rows + step * 64, row_bytes);
+        _tile_loadd(4, panel + step * TILE_NUMBERS, row_bytes);
+        _tile_loadd(5, lower_rows + step * TILE_NUMBERS, row_bytes);
         for (int part = 0; part < parts; part++) {
             const size_t tile = (step * parts + part) * TILE_BYTES;
             _tile_loadd(6, x + tile, 64);
@@ -163,22 +213,27 @@ AMX INLINE void store_sums(const float *sums, size_t rows, size_t tokens, float 
 }
 
 AMX INLINE void multiply(const int parts, const Matrix *matrix, size_t first, size_t rows, const uint8_t *x,
-                         size_t tokens, float *y, size_t stride, uint8_t *panel)
+                         size_t tokens, float *y, size_t stride, uint16_t *panel)
 {
     const size_t length = arranged_length(matrix->format, matrix->length);
     const size_t block_bytes = length * (parts == 3 ? AMX_FLOAT32_BYTES : AMX_BFLOAT16_BYTES) * BLOCK_TOKENS;
     float sums[4 * TILE * TILE];
-    unpack_bfloat16(matrix, first, rows, length, panel, (float *)(panel + length * PANEL_ROWS * sizeof(uint16_t)));
+    for (size_t row = 0; row < rows; row++)
+        unpack_row(matrix, first + row, length, panel + row * length, (float *)(panel + TASK_ROWS * length));
+    for (size_t row = rows; row % (2 * TILE); row++)
+        memset(panel + row * length, 0, length * sizeof(uint16_t));
     _tile_loadconfig(&ALL_TILES_WHOLE);
-    for (size_t token = 0; token < tokens; token += 2 * TILE, x += 2 * block_bytes, y += 2 * TILE * stride) {
-        const size_t left = tokens - token;
-        /* Where there is no second block the first is multiplied twice, and the second result dropped. */
-        multiply_tiles(parts, panel, length, x, left > TILE ? block_bytes : 0, sums);
-        for (size_t block = 0; block * TILE < left && block < 2; block++)
-            for (size_t part = 0; part * TILE < rows; part++)
-                store_sums(sums + (2 * block + part) * TILE * TILE, rows - part * TILE, left - block * TILE,
-                           y + block * TILE * stride + part * TILE, stride);
-    }
+    for (size_t token = 0; token < tokens; token += 2 * TILE, x += 2 * block_bytes)
+        for (size_t row = 0; row < rows; row += 2 * TILE) {
+            const size_t left = tokens - token;
+            /* Where there is no second block the first is multiplied twice, and the second result dropped. */
+            multiply_tiles(parts, panel + row * length, length, x, left > TILE ? block_bytes : 0, sums);
+            for (size_t tile = 0; tile < 4; tile++) {
+                const size_t r = row + tile % 2 * TILE, t = token + tile / 2 * TILE;
+                if (r < rows && t < tokens)
+                    store_sums(sums + tile * TILE * TILE, rows - r, tokens - t, y + t * stride + r, stride);
+            }
+        }
     _tile_release();
 }
 

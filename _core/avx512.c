@@ -10,13 +10,14 @@
 
 enum { LANES = 16, MXFP4_GROUP = 128, BFLOAT16_GROUP = 32, TILE_TOKENS = 6 };
 
-/* A register holds four blocks as 16 numbers of 32 bits, and each of these 8 codes: code k of number i
- * is the group's 8 i + k. */
+/* A register holds four blocks as 16 words of 32 bits, and each of these 8 codes: code k of word i is the group's
+ * number 8 i + k. Codes k and k + 4 stand side by side: as bfloat16 they are the halves of a word. */
 #define CODE(k) k, 8 + k, 16 + k, 24 + k, 32 + k, 40 + k, 48 + k, 56 + k, 64 + k, 72 + k, 80 + k, 88 + k, 96 + k, \
     104 + k, 112 + k, 120 + k
 static const uint8_t MXFP4_ORDER[MXFP4_GROUP] = {
-    CODE(0), CODE(1), CODE(2), CODE(3), CODE(4), CODE(5), CODE(6), CODE(7),
+    CODE(0), CODE(4), CODE(1), CODE(5), CODE(2), CODE(6), CODE(3), CODE(7),
 };
+#define PLACE(k) ((k) < 4 ? 2 * (k) : 2 * (k) - 7)
 
 /* Sixteen pairs: the lower halves, then the upper. */
 static const uint8_t BFLOAT16_ORDER[BFLOAT16_GROUP] = {
@@ -50,8 +51,8 @@ AVX512 INLINE void decode_group(const uint8_t *codes, __m512 table, __m512 value
 #pragma GCC unroll 4
     for (int byte = 0; byte < 4; byte++) {
         const __m512i pairs = _mm512_loadu_si512(codes + byte);
-        values[2 * byte] = _mm512_permutexvar_ps(pairs, table);
-        values[2 * byte + 1] = _mm512_permutexvar_ps(_mm512_srli_epi32(pairs, 4), table);
+        values[PLACE(2 * byte)] = _mm512_permutexvar_ps(pairs, table);
+        values[PLACE(2 * byte + 1)] = _mm512_permutexvar_ps(_mm512_srli_epi32(pairs, 4), table);
     }
 }
 
@@ -61,7 +62,7 @@ AVX512 INLINE void decode_last(const uint8_t *codes, size_t blocks, __m512 table
     const __m512i pairs = _mm512_maskz_loadu_epi32((__mmask16)((1u << 4 * blocks) - 1), codes);
 #pragma GCC unroll 8
     for (int k = 0; k < 8; k++)
-        values[k] = _mm512_permutexvar_ps(_mm512_srli_epi32(pairs, 4 * k), table);
+        values[PLACE(k)] = _mm512_permutexvar_ps(_mm512_srli_epi32(pairs, 4 * k), table);
 }
 
 AVX512 INLINE __m512 add_group(const __m512 values[8], const float *x, __m512 scales, __m512 sum)
@@ -118,6 +119,7 @@ AVX512 static void unpack_mxfp4(const uint8_t *codes, const uint8_t *scales, flo
     for (size_t start = 0; start < n; start += MXFP4_GROUP) {
         const size_t left = (n - start) / 32;
         const __m512 each = scales_of(load_scales(scales + start / 32, left), 0);
+        _mm_prefetch((const char *)(codes + start / 2 + PREFETCH), _MM_HINT_T0);
         if (left > 4)
             decode_group(codes + start / 2, table, group);
         else
@@ -260,23 +262,27 @@ AVX512 static void swiglu(const float *gate_up, float *activation, size_t count,
     swiglu_of(gate_up, activation, count, alpha, limit);
 }
 
-#define FORMATS_AND_TILE                                               \
-    .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4},      \
-    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8},   \
-    .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16}, \
-    .tile_tokens = TILE_TOKENS, .tile = tile, .swiglu = swiglu
-
 const Simd SIMD_AVX512 = {
     .name = "avx512",
+    .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, NULL},
+    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL},
+    .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, NULL},
     .products = {FLOAT32_PRODUCT, FLOAT32_PRODUCT, FLOAT32_PRODUCT},
-    FORMATS_AND_TILE,
+    .tile_tokens = TILE_TOKENS,
+    .tile = tile,
+    .swiglu = swiglu,
 };
 
 /* The same, with products of tiles of bfloat16. */
 const Simd SIMD_AMX = {
     .name = "amx",
+    .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, unpack_pairs_mxfp4},
+    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL},
+    .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, unpack_pairs_bfloat16},
     .products = {AMX_FLOAT32_PRODUCT, AMX_BFLOAT16_PRODUCT, AMX_FLOAT32_PRODUCT},
-    FORMATS_AND_TILE,
+    .tile_tokens = TILE_TOKENS,
+    .tile = tile,
+    .swiglu = swiglu,
 };
 
 #endif

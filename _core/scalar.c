@@ -120,9 +120,9 @@ static void swiglu(const float *gate_up, float *activation, size_t count, float 
 
 const Simd SIMD_SCALAR = {
     .name = "scalar",
-    .mxfp4 = {BLOCK, IN_ORDER, dot_mxfp4, unpack_mxfp4},
-    .mxint8 = {BLOCK, IN_ORDER, dot_mxint8, unpack_mxint8},
-    .bfloat16 = {BLOCK, IN_ORDER, dot_bfloat16, unpack_bfloat16},
+    .mxfp4 = {BLOCK, IN_ORDER, dot_mxfp4, unpack_mxfp4, NULL},
+    .mxint8 = {BLOCK, IN_ORDER, dot_mxint8, unpack_mxint8, NULL},
+    .bfloat16 = {BLOCK, IN_ORDER, dot_bfloat16, unpack_bfloat16, NULL},
     .products = {FLOAT32_PRODUCT, FLOAT32_PRODUCT, FLOAT32_PRODUCT},
     .tile_tokens = 16,
     .tile = tile,

@@ -71,9 +71,11 @@ size_t token_bytes(const Simd *simd, Precision precision, const Format *format, 
     return arranged_length(format, n) * simd->products[precision].bytes;
 }
 
-size_t panel_bytes(const Format *format, size_t n)
+size_t panel_bytes(const Simd *simd, Precision precision, const Format *format, size_t n)
 {
-    return arranged_length(format, n) * PANEL_ROWS * 2 * sizeof(float);
+    /* Room for BLOCK_TOKENS rows and one more, when x is laid out, or for the panel. */
+    const size_t needed = simd->products[precision].panel_bytes, laying_out = (BLOCK_TOKENS + 1) * sizeof(float);
+    return arranged_length(format, n) * (needed > laying_out ? needed : laying_out);
 }
 
 /* To the nearest bfloat16, ties to even; NaN stays NaN. */
@@ -130,11 +132,10 @@ void lay_out_block(const Simd *simd, Precision precision, const Format *format, 
         simd->products[precision].lay_out(rows, length, tokens, laid_out);
 }
 
-void multiply_panel(const Simd *simd, Precision precision, const Matrix *matrix, size_t first, const void *x,
-                    size_t tokens, float *y, size_t stride, void *panel)
+void multiply_rows(const Simd *simd, Precision precision, const Matrix *matrix, size_t first, size_t rows,
+                   const void *x, size_t tokens, float *y, size_t stride, void *panel)
 {
     const Format *format = matrix->format;
-    const size_t left = matrix->rows - first, rows = left < PANEL_ROWS ? left : PANEL_ROWS;
     if (tokens > DOT_TOKENS) {
         simd->products[precision].multiply(simd, matrix, first, rows, x, tokens, y + first, stride, panel);
         return;
@@ -189,12 +190,16 @@ void multiply_float32(const Simd *simd, const Matrix *matrix, size_t first, size
 {
     const size_t length = arranged_length(matrix->format, matrix->length);
     float *values = panel;
-    unpack_rows(matrix, first, rows, values);
-    for (size_t row = rows; row % TILE_ROWS; row++)
-        memset(values + row * length, 0, length * sizeof(float));
-    for (size_t token = 0; token < tokens; token += PANEL_TOKENS) {
-        const size_t count = tokens - token < PANEL_TOKENS ? tokens - token : PANEL_TOKENS;
-        tile_panel(simd, values, rows, (const float *)x + token * length, length, count, y + token * stride, stride);
+    for (size_t start = 0; start < rows; start += PANEL_ROWS) {
+        const size_t part = rows - start < PANEL_ROWS ? rows - start : PANEL_ROWS;
+        unpack_rows(matrix, first + start, part, values);
+        for (size_t row = part; row % TILE_ROWS; row++)
+            memset(values + row * length, 0, length * sizeof(float));
+        for (size_t token = 0; token < tokens; token += PANEL_TOKENS) {
+            const size_t count = tokens - token < PANEL_TOKENS ? tokens - token : PANEL_TOKENS;
+            tile_panel(simd, values, part, (const float *)x + token * length, length, count,
+                       y + token * stride + start, stride);
+        }
     }
 }
 

@@ -31,8 +31,9 @@ enum {
     DOT_TOKENS = 4,
     /* Rows that `tile` takes at once. */
     TILE_ROWS = 4,
-    /* Rows that a thread takes at a time. */
-    PANEL_ROWS = 32,
+    /* Rows that a thread takes at a time: with many tokens, and with few. */
+    TASK_ROWS = 128,
+    FEW_ROWS = 32,
     /* Tokens that are laid out together: every expert's tokens start at a multiple of it. */
     BLOCK_TOKENS = 16,
 };
@@ -47,6 +48,8 @@ typedef struct {
                 float *y);
     /* The numbers of a packed row, arranged, with zeros up to a whole group. */
     void (*unpack)(const uint8_t *codes, const uint8_t *scales, float *values, size_t n);
+    /* The same as pairs of bfloat16, for AMX alone; NULL where `unpack` and a conversion do. */
+    void (*unpack_pairs)(const uint8_t *codes, const uint8_t *scales, uint16_t *pairs, size_t n);
 } Format;
 
 /* Packed rows, one after the other, and how to read them. */
@@ -72,13 +75,15 @@ typedef struct {
 
 struct Simd;
 
-/* How more than DOT_TOKENS tokens are laid out and multiplied by up to PANEL_ROWS rows. */
+/* How more than DOT_TOKENS tokens are laid out and multiplied by up to TASK_ROWS rows. */
 typedef struct {
     /* Bytes that a number of x takes, at least those of a float32. */
     size_t bytes;
+    /* Bytes that the unpacked rows take for each number of one row. */
+    size_t panel_bytes;
     /* Lay out up to BLOCK_TOKENS arranged float32 rows of this length. */
     void (*lay_out)(const float *rows, size_t length, size_t tokens, void *x);
-    /* y[t * stride + r] = row r . x[t]; `panel` has room for `panel_bytes`. */
+    /* y[t * stride + r] = row r . x[t]; `panel` is where rows are unpacked. */
     void (*multiply)(const struct Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x,
                      size_t tokens, float *y, size_t stride, void *panel);
 } Product;
@@ -121,24 +126,25 @@ size_t simd_levels(const Simd *levels[8]);
 /* Length of an arranged row of n numbers: whole groups. */
 size_t arranged_length(const Format *format, size_t n);
 
-/* Bytes of one token's place among laid out tokens, and of the panel that `multiply_panel` needs. */
+/* Bytes of one token's place among laid out tokens, and of the panel that a thread needs. */
 size_t token_bytes(const Simd *simd, Precision precision, const Format *format, size_t n);
-size_t panel_bytes(const Format *format, size_t n);
+size_t panel_bytes(const Simd *simd, Precision precision, const Format *format, size_t n);
 
 /* Round, arrange and lay out up to BLOCK_TOKENS tokens of n numbers, of `together` that will be multiplied at once.
  * `panel` has room for panel_bytes. */
 void lay_out_block(const Simd *simd, Precision precision, const Format *format, const float *const *x, size_t tokens,
                    size_t together, size_t n, void *laid_out, void *panel);
 
-/* y[t * stride + r] = row r . x[t] for up to PANEL_ROWS rows from `first` on, and all tokens. */
-void multiply_panel(const Simd *simd, Precision precision, const Matrix *matrix, size_t first, const void *x,
-                    size_t tokens, float *y, size_t stride, void *panel);
+/* y[t * stride + r] = row r . x[t] for `rows` rows from `first` on, at most TASK_ROWS, and all tokens. */
+void multiply_rows(const Simd *simd, Precision precision, const Matrix *matrix, size_t first, size_t rows,
+                   const void *x, size_t tokens, float *y, size_t stride, void *panel);
 
 /* The product of float32 instructions: for every level that has none of its own. */
 void lay_out_float32(const float *rows, size_t length, size_t tokens, void *x);
 void multiply_float32(const Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x, size_t tokens,
                       float *y, size_t stride, void *panel);
-#define FLOAT32_PRODUCT {sizeof(float), lay_out_float32, multiply_float32}
+enum { PANEL_ROWS = 32 };
+#define FLOAT32_PRODUCT {sizeof(float), PANEL_ROWS * sizeof(float), lay_out_float32, multiply_float32}
 
 #if MINIOSS_X86
 /* The products of tiles of bfloat16: float32 is the sum of three of them, exactly. */
@@ -148,9 +154,12 @@ void multiply_amx_float32(const Simd *simd, const Matrix *matrix, size_t first, 
                           size_t tokens, float *y, size_t stride, void *panel);
 void multiply_amx_bfloat16(const Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x,
                            size_t tokens, float *y, size_t stride, void *panel);
-enum { AMX_FLOAT32_BYTES = 6, AMX_BFLOAT16_BYTES = 4 };
-#define AMX_FLOAT32_PRODUCT {AMX_FLOAT32_BYTES, lay_out_amx_float32, multiply_amx_float32}
-#define AMX_BFLOAT16_PRODUCT {AMX_BFLOAT16_BYTES, lay_out_amx_bfloat16, multiply_amx_bfloat16}
+enum { AMX_FLOAT32_BYTES = 6, AMX_BFLOAT16_BYTES = 4, AMX_PANEL_BYTES = TASK_ROWS * 2 + 4 };
+#define AMX_FLOAT32_PRODUCT {AMX_FLOAT32_BYTES, AMX_PANEL_BYTES, lay_out_amx_float32, multiply_amx_float32}
+#define AMX_BFLOAT16_PRODUCT {AMX_BFLOAT16_BYTES, AMX_PANEL_BYTES, lay_out_amx_bfloat16, multiply_amx_bfloat16}
+/* Formats that have a short way to pairs of bfloat16. */
+void unpack_pairs_mxfp4(const uint8_t *codes, const uint8_t *scales, uint16_t *pairs, size_t n);
+void unpack_pairs_bfloat16(const uint8_t *codes, const uint8_t *scales, uint16_t *pairs, size_t n);
 #endif
 
 /* Numbers that are kept as float32 (wide) or as bfloat16: a bias. */
