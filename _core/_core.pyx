@@ -8,7 +8,7 @@ NotImplemented, and the NumPy function runs.
 import numpy as np
 
 from cython.parallel cimport parallel, prange, threadid
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint16_t
 
 
 cdef extern from "simd.h" nogil:
@@ -52,6 +52,20 @@ cdef extern from "simd.h" nogil:
         size_t tokens, float *y, size_t stride, void *panel)
     void add_bias(float *y, const Bias *bias, size_t row)
     void add_weighted(float *y, const float *x, const Bias *bias, size_t row, float share)
+
+    enum: QUERY_ROWS, LARGEST_HEAD
+
+    ctypedef struct Heads:
+        const void *numbers
+        bint wide
+        size_t stride
+
+    void attend_head(
+        const Simd *simd, const float *query, Heads key, Heads value, const float *sinks, size_t tokens, size_t group,
+        size_t head_size, size_t first_position, size_t window, float *mixed, size_t stride)
+    void normalise(const float *x, const float *gain, size_t n, float eps, float *y)
+    void turn_heads(
+        const float *x, const float *cosine, const float *sine, size_t heads, size_t head_size, float *y)
 
 
 cdef const Simd *levels[8]
@@ -196,6 +210,19 @@ def matmul(x_TD, weight_ND, *, int threads=1, activations="float32"):
     return y_TN
 
 
+def linear(x_TD, weights, *, int threads=1, activations="float32"):
+    """Twin of `minioss.linear.linear`: as `matmul`, and the bias."""
+    y_TN = matmul(x_TD, weights.weight, threads=threads, activations=activations)
+    if y_TN is NotImplemented or weights.bias.shape != y_TN.shape[1:]:
+        return NotImplemented
+    cdef Biases biases = Biases(weights.bias[None])
+    cdef float[:, ::1] y = y_TN
+    cdef Py_ssize_t t
+    for t in prange(y.shape[0], nogil=True, num_threads=threads, schedule="static"):
+        add_bias(&y[t, 0], &biases.bias, 0)
+    return y_TN
+
+
 def mix_experts(x_TD, routing, weights, alpha, limit, *, int threads=1, activations="float32"):
     """Twin of `minioss.experts.mix_experts`: float32 activations, MXFP4 experts."""
     if x_TD.dtype != np.float32 or not x_TD.size or not hasattr(weights.gate_up, "blocks"):
@@ -329,3 +356,90 @@ cdef _mixed(
                 add_weighted(
                     &y[t, 0], &result[slot, 0], &down_bias.bias, expert[t * A + a], share[t * A + a])
     return y_TD
+
+
+cdef Heads heads_of(rows_SHK, held):
+    """The keys or values of head 0, float32 or bfloat16; `numbers` is NULL where they lie in another way."""
+    cdef Heads heads
+    bits = getattr(rows_SHK, "bits", None)
+    array = rows_SHK if bits is None else bits
+    heads.wide, heads.numbers = bits is None, NULL
+    S, H, K = array.shape
+    as_expected = array.dtype == np.float32 if bits is None else array.dtype == np.uint16
+    if as_expected and array.size and array.strides[1:] == (K * array.itemsize, array.itemsize) and array.strides[0] >= 0:
+        held.append(array)
+        heads.numbers = <const void *><size_t>array.ctypes.data
+        heads.stride = array.strides[0] // array.itemsize
+    return heads
+
+
+def attend(query_TnK, key_SHK, value_SHK, sinks_n, window, *, int threads=1):
+    """Twin of `minioss.attention.attend`: float32 queries, keys and values in float32 or bfloat16."""
+    T, n, K = query_TnK.shape
+    S, H, _ = key_SHK.shape
+    if query_TnK.dtype != np.float32 or sinks_n.dtype != np.float32 or not query_TnK.size or T > S:
+        return NotImplemented
+    if K % 16 or K > LARGEST_HEAD or n % H or n // H > QUERY_ROWS:
+        return NotImplemented
+    if key_SHK.shape != (S, H, K) or value_SHK.shape != (S, H, K) or sinks_n.shape != (n,):
+        return NotImplemented
+    held = []
+    cdef Heads key = heads_of(key_SHK, held), value = heads_of(value_SHK, held), one_key, one_value
+    if key.numbers == NULL or value.numbers == NULL:
+        return NotImplemented
+    cdef const float[:, :, ::1] query = np.ascontiguousarray(query_TnK)
+    cdef const float[::1] sinks = np.ascontiguousarray(sinks_n)
+    mixed_TnK = np.empty((T, n, K), np.float32)
+    cdef float[:, :, ::1] mixed = mixed_TnK
+    cdef size_t heads = H, group = n // H, head_size = K, tokens = T, before = S - T, seen = S if window is None else window
+    cdef size_t some = QUERY_ROWS // group, first, head
+    cdef const Simd *level = simd
+    cdef Py_ssize_t task
+    for task in prange(
+        <Py_ssize_t>((tokens + some - 1) // some * heads), nogil=True, num_threads=threads, schedule="dynamic"
+    ):
+        # Late tokens see the most: they come first.
+        first, head = (tokens - 1) // some * some - task // heads * some, task % heads
+        one_key, one_value = later_head(key, head, head_size), later_head(value, head, head_size)
+        attend_head(
+            level, &query[first, head * group, 0], one_key, one_value, &sinks[head * group], min(some, tokens - first),
+            group, head_size, before + first, seen, &mixed[first, head * group, 0], heads * group * head_size)
+    return mixed_TnK
+
+
+cdef inline Heads later_head(Heads heads, size_t head, size_t head_size) noexcept nogil:
+    """The keys or values of the head that many places after this one."""
+    heads.numbers = <const char *>heads.numbers + head * head_size * (sizeof(float) if heads.wide else sizeof(uint16_t))
+    return heads
+
+
+def rms_norm(x_TD, gain_D, float eps, *, int threads=1):
+    """Twin of `minioss.rmsnorm.rms_norm`, in float32."""
+    if x_TD.dtype != np.float32 or gain_D.dtype != np.float32 or not x_TD.size or gain_D.shape != x_TD.shape[1:]:
+        return NotImplemented
+    cdef const float[:, ::1] x = np.ascontiguousarray(x_TD)
+    cdef const float[::1] gain = np.ascontiguousarray(gain_D)
+    y_TD = np.empty(x_TD.shape, np.float32)
+    cdef float[:, ::1] y = y_TD
+    cdef Py_ssize_t t
+    for t in prange(x.shape[0], nogil=True, num_threads=threads, schedule="static"):
+        normalise(&x[t, 0], &gain[0], x.shape[1], eps, &y[t, 0])
+    return y_TD
+
+
+def rotate(x_THK, rotation, *, int threads=1):
+    """Twin of `minioss.rope.rotate`, in float32."""
+    cos_Tk, sin_Tk = rotation
+    T, H, K = x_THK.shape
+    if x_THK.dtype != np.float32 or cos_Tk.dtype != np.float32 or sin_Tk.dtype != np.float32 or not x_THK.size:
+        return NotImplemented
+    if cos_Tk.shape != (T, K // 2) or sin_Tk.shape != (T, K // 2) or K % 2:
+        return NotImplemented
+    cdef const float[:, :, ::1] x = np.ascontiguousarray(x_THK)
+    cdef const float[:, ::1] cosine = np.ascontiguousarray(cos_Tk), sine = np.ascontiguousarray(sin_Tk)
+    y_THK = np.empty((T, H, K), np.float32)
+    cdef float[:, :, ::1] y = y_THK
+    cdef Py_ssize_t t
+    for t in prange(x.shape[0], nogil=True, num_threads=threads, schedule="static"):
+        turn_heads(&x[t, 0, 0], &cosine[t, 0], &sine[t, 0], x.shape[1], x.shape[2], &y[t, 0, 0])
+    return y_THK

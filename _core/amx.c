@@ -141,11 +141,12 @@ AMX void unpack_pairs_mxfp4(const uint8_t *codes, const uint8_t *scales, uint16_
         const size_t blocks = (n - start) / 32;
         const __mmask16 there = blocks < 4 ? (__mmask16)((1u << 4 * blocks) - 1) : 0xFFFF;
         const __m512i four = _mm512_maskz_loadu_epi32(there, codes + start / 2);
-        uint32_t bytes = 0;
-        memcpy(&bytes, scales + start / 32, blocks < 4 ? blocks : 4);
+        const __m128i bytes = _mm_maskz_loadu_epi8(blocks < 4 ? (__mmask16)((1u << blocks) - 1) : 15, scales + start / 32);
         const __m512i exponents = _mm512_slli_epi16(
-            _mm512_sub_epi16(_mm512_and_si512(_mm512_shuffle_epi8(_mm512_set1_epi32((int)bytes), spread), _mm512_set1_epi16(255)),
-                             _mm512_set1_epi16(127)), 7);
+            _mm512_sub_epi16(_mm512_and_si512(_mm512_shuffle_epi8(_mm512_broadcastd_epi32(bytes), spread),
+                                              _mm512_set1_epi16(255)),
+                             _mm512_set1_epi16(127)),
+            7);
         _mm_prefetch((const char *)(codes + start / 2 + PREFETCH), _MM_HINT_T0);
 #pragma GCC unroll 4
         for (int k = 0; k < 4; k++) {

@@ -211,6 +211,39 @@ AVX2 static void tile(const float *rows, size_t row_stride, const float *x, size
     }
 }
 
+/* Two registers of numbers at a time, or one; the sums of four rows stay in registers. */
+AVX2 INLINE void mix_of(const int parts, const float *shares, const float *rows, size_t stride, size_t count,
+                     size_t length, float *y)
+{
+    __m256 sums[TILE_ROWS][2];
+    for (int r = 0; r < TILE_ROWS; r++)
+        for (int part = 0; part < parts; part++)
+            sums[r][part] = _mm256_loadu_ps(y + r * length + part * LANES);
+    for (size_t s = 0; s < count; s++)
+        for (int part = 0; part < parts; part++) {
+            const __m256 row = _mm256_loadu_ps(rows + s * stride + part * LANES);
+            for (int r = 0; r < TILE_ROWS; r++)
+                sums[r][part] = _mm256_fmadd_ps(_mm256_set1_ps(shares[s * TILE_ROWS + r]), row, sums[r][part]);
+        }
+    for (int r = 0; r < TILE_ROWS; r++)
+        for (int part = 0; part < parts; part++)
+            _mm256_storeu_ps(y + r * length + part * LANES, sums[r][part]);
+}
+
+AVX2 static void mix(const float *shares, const float *rows, size_t stride, size_t count, size_t length, float *y)
+{
+    size_t i = 0;
+    for (; i + 2 * LANES <= length; i += 2 * LANES)
+        mix_of(2, shares, rows + i, stride, count, length, y + i);
+    for (; i < length; i += LANES)
+        mix_of(1, shares, rows + i, stride, count, length, y + i);
+}
+
+AVX2 static void exponentials(float *scores, const float *largest, size_t count)
+{
+    exponentials_of(scores, largest, count);
+}
+
 AVX2 static void swiglu(const float *gate_up, float *activation, size_t count, float alpha, float limit)
 {
     swiglu_of(gate_up, activation, count, alpha, limit);
@@ -224,6 +257,8 @@ const Simd SIMD_AVX2 = {
     .products = {FLOAT32_PRODUCT, FLOAT32_PRODUCT, FLOAT32_PRODUCT},
     .tile_tokens = TILE_TOKENS,
     .tile = tile,
+    .mix = mix,
+    .exponentials = exponentials,
     .swiglu = swiglu,
 };
 

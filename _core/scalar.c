@@ -113,6 +113,19 @@ static void tile(const float *rows, size_t row_stride, const float *x, size_t st
     }
 }
 
+static void mix(const float *shares, const float *rows, size_t stride, size_t count, size_t length, float *y)
+{
+    for (size_t s = 0; s < count; s++)
+        for (size_t r = 0; r < TILE_ROWS; r++)
+            for (size_t i = 0; i < length; i++)
+                y[r * length + i] += shares[s * TILE_ROWS + r] * rows[s * stride + i];
+}
+
+static void exponentials(float *scores, const float *largest, size_t count)
+{
+    exponentials_of(scores, largest, count);
+}
+
 static void swiglu(const float *gate_up, float *activation, size_t count, float alpha, float limit)
 {
     swiglu_of(gate_up, activation, count, alpha, limit);
@@ -126,5 +139,7 @@ const Simd SIMD_SCALAR = {
     .products = {FLOAT32_PRODUCT, FLOAT32_PRODUCT, FLOAT32_PRODUCT},
     .tile_tokens = 16,
     .tile = tile,
+    .mix = mix,
+    .exponentials = exponentials,
     .swiglu = swiglu,
 };

@@ -224,3 +224,31 @@ void add_weighted(float *y, const float *x, const Bias *bias, size_t row, float 
     for (size_t i = 0; i < bias->length; i++)
         y[i] += share * (x[i] + number(bias, row * bias->length + i));
 }
+
+void normalise(const float *x, const float *gain, size_t n, float eps, float *y)
+{
+    enum { SUMS = 16 };
+    float sums[SUMS] = {0}, total = 0.0f;
+    size_t i = 0;
+    for (; i + SUMS <= n; i += SUMS)
+        for (size_t lane = 0; lane < SUMS; lane++)
+            sums[lane] += x[i + lane] * x[i + lane];
+    for (; i < n; i++)
+        total += x[i] * x[i];
+    for (size_t lane = 0; lane < SUMS; lane++)
+        total += sums[lane];
+    const float scale = 1.0f / sqrtf(total / (float)n + eps);
+    for (i = 0; i < n; i++)
+        y[i] = x[i] * scale * gain[i];
+}
+
+void turn_heads(const float *x, const float *cosine, const float *sine, size_t heads, size_t head_size, float *y)
+{
+    const size_t half = head_size / 2;
+    for (size_t head = 0; head < heads; head++, x += head_size, y += head_size)
+        for (size_t i = 0; i < half; i++) {
+            const float first = x[i], second = x[half + i];
+            y[i] = first * cosine[i] - second * sine[i];
+            y[half + i] = second * cosine[i] + first * sine[i];
+        }
+}

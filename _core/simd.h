@@ -102,6 +102,11 @@ typedef struct Simd {
      * tokens, over `length` numbers of each, a multiple of 16. */
     void (*tile)(const float *rows, size_t row_stride, const float *x, size_t stride, size_t length, size_t tokens,
                  float *y);
+    /* y[r * length ...] += sum over s of shares[s * TILE_ROWS + r] rows[s * stride ...] for TILE_ROWS sums; `length`, a
+     * multiple of 16, numbers each. */
+    void (*mix)(const float *shares, const float *rows, size_t stride, size_t count, size_t length, float *y);
+    /* shares[s * TILE_ROWS + r] = e^(scores[s * TILE_ROWS + r] - largest[r]), in place. */
+    void (*exponentials)(float *scores, const float *largest, size_t count);
     /* The clamped SwiGLU of one token: 2F interleaved numbers to F. */
     void (*swiglu)(const float *gate_up, float *activation, size_t count, float alpha, float limit);
 } Simd;
@@ -173,6 +178,27 @@ typedef struct {
 void add_bias(float *y, const Bias *bias, size_t row);
 void add_weighted(float *y, const float *x, const Bias *bias, size_t row, float share);
 
+/* What attention reads: keys or values of one head, float32 (wide) or bfloat16, `stride` numbers from one position to
+ * the next. */
+typedef struct {
+    const void *numbers;
+    int wide;
+    size_t stride;
+} Heads;
+
+/* Attention of `tokens` queries of one key/value head, each of `group` rows of `head_size` numbers, over the keys that
+ * each may see: those up to its own position, `first_position` for the first token, and less than `window` before it.
+ * `query` and `mixed` have `stride` numbers from one token to the next; tokens * group is at most QUERY_ROWS. */
+enum { QUERY_ROWS = 32, LARGEST_HEAD = 256 };
+void attend_head(const Simd *simd, const float *query, Heads key, Heads value, const float *sinks, size_t tokens,
+                 size_t group, size_t head_size, size_t first_position, size_t window, float *mixed, size_t stride);
+
+/* Normalise a row to unit root mean square and scale it. */
+void normalise(const float *x, const float *gain, size_t n, float eps, float *y);
+
+/* Turn the heads of one token: halves, not neighbours. */
+void turn_heads(const float *x, const float *cosine, const float *sine, size_t heads, size_t head_size, float *y);
+
 /* Rows of a matrix, unpacked into float32. */
 void unpack_rows(const Matrix *matrix, size_t first, size_t rows, float *values);
 
@@ -198,7 +224,17 @@ INLINE float exponential(float x)
     return p * power;
 }
 
-/* The body of `swiglu`, which each level compiles for its own registers. */
+/* The difference is 0, or NaN where x is. */
+INLINE float exponential_or_nan(float x) { return exponential(x) + (x - x); }
+
+/* The bodies of `exponentials` and `swiglu`, which each level compiles for its own registers. */
+INLINE void exponentials_of(float *scores, const float *largest, size_t count)
+{
+    for (size_t s = 0; s < count; s++)
+        for (size_t r = 0; r < TILE_ROWS; r++)
+            scores[s * TILE_ROWS + r] = exponential_or_nan(scores[s * TILE_ROWS + r] - largest[r]);
+}
+
 INLINE void swiglu_of(const float *gate_up, float *activation, size_t count, float alpha, float limit)
 {
     for (size_t i = 0; i < count; i++) {

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from minioss import kernels
 from minioss.cache import Cache
 from minioss.linear import Linear, Weight, decode, linear
 from minioss.rope import Rotation, rotate
@@ -76,6 +77,7 @@ def attention(
     return linear(mixed_TnK.reshape(len(x_TD), -1), weights.output)
 
 
+@kernels.twin
 def attend(query_TnK: NDArray, key_SHK: NDArray, value_SHK: NDArray, sinks_n: NDArray, window: int | None) -> NDArray:
     """Attention of the last T of S positions, in blocks of queries that bound the memory.
 

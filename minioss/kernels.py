@@ -25,7 +25,14 @@ except ImportError as error:
     CYTHON: dict[str, Callable] = {}
     MISSING: str | None = str(error)
 else:
-    CYTHON = {"linear.matmul": _core.matmul, "experts.mix_experts": _core.mix_experts}
+    CYTHON = {
+        "linear.matmul": _core.matmul,
+        "linear.linear": _core.linear,
+        "rmsnorm.rms_norm": _core.rms_norm,
+        "rope.rotate": _core.rotate,
+        "attention.attend": _core.attend,
+        "experts.mix_experts": _core.mix_experts,
+    }
     MISSING = None
 
 Bindings = Mapping[str, Callable]

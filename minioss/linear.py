@@ -56,6 +56,7 @@ def matmul(x_TD: NDArray, weight_ND: Weight) -> NDArray:
     return y_TN
 
 
+@kernels.twin
 def linear(x_TD: NDArray, weights: Linear) -> NDArray:
     """x Wᵀ + b: (T, D) to (T, N), in the type of ``x``."""
     return matmul(x_TD, weights.weight) + decode(weights.bias, x_TD.dtype)

@@ -13,7 +13,10 @@ gpt_oss/torch/model.py, ``RMSNorm.forward``.
 import numpy as np
 from numpy.typing import NDArray
 
+from minioss import kernels
 
+
+@kernels.twin
 def rms_norm(x_TD: NDArray, gain_D: NDArray, eps: float) -> NDArray:
     """Normalise each row.
 

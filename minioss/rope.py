@@ -28,6 +28,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from minioss import kernels
 from minioss.config import RopeConfig
 
 
@@ -85,6 +86,7 @@ def rotation(positions_T: NDArray[np.integer], rope: RopeConfig, head_dim: int, 
     return Rotation((np.cos(angle_Tk) * scale).astype(dtype), (np.sin(angle_Tk) * scale).astype(dtype))
 
 
+@kernels.twin
 def rotate(x_THK: NDArray, rotation: Rotation) -> NDArray:
     """Turn every head of every token by its token's angles.
 
