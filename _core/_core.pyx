@@ -8,7 +8,8 @@ NotImplemented, and the NumPy function runs.
 import numpy as np
 
 from cython.parallel cimport parallel, prange, threadid
-from libc.stdint cimport uint8_t, uint16_t
+from libc.string cimport memset
+from libc.stdint cimport int8_t, uint8_t, uint16_t
 
 
 cdef extern from "simd.h" nogil:
@@ -63,6 +64,7 @@ cdef extern from "simd.h" nogil:
     void attend_head(
         const Simd *simd, const float *query, Heads key, Heads value, const float *sinks, size_t tokens, size_t group,
         size_t head_size, size_t first_position, size_t window, float *mixed, size_t stride)
+    void quantize_row(const float *x, size_t n, int8_t *integers, uint8_t *scales)
     void normalise(const float *x, const float *gain, size_t n, float eps, float *y)
     void turn_heads(
         const float *x, const float *cosine, const float *sine, size_t heads, size_t head_size, float *y)
@@ -356,6 +358,29 @@ cdef _mixed(
                 add_weighted(
                     &y[t, 0], &result[slot, 0], &down_bias.bias, expert[t * A + a], share[t * A + a])
     return y_TD
+
+
+def quantize_rows(weight_ND, *, int threads=1):
+    """Twin of `minioss.mxint8.quantize_rows`, for bfloat16 weights."""
+    bits = getattr(weight_ND, "bits", None)
+    if bits is None or bits.dtype != np.uint16 or bits.ndim != 2 or not bits.size or bits.shape[1] % 32:
+        return NotImplemented
+    cdef size_t N = bits.shape[0], D = bits.shape[1]
+    cdef Biases rows = Biases(weight_ND)
+    integers_NB = np.empty((N, D // 32, 32), np.int8)
+    scales_NB = np.empty((N, D // 32), np.uint8)
+    cdef int8_t[:, :, ::1] integers = integers_NB
+    cdef uint8_t[:, ::1] scales = scales_NB
+    cdef float[:, ::1] values = np.empty((threads, D), np.float32)
+    cdef Py_ssize_t n
+    cdef float *row = NULL
+    with nogil, parallel(num_threads=threads):
+        row = &values[threadid(), 0]
+        for n in prange(<Py_ssize_t>N, schedule="static"):
+            memset(row, 0, D * sizeof(float))
+            add_bias(row, &rows.bias, n)
+            quantize_row(row, D, &integers[n, 0, 0], &scales[n, 0])
+    return integers_NB, scales_NB
 
 
 cdef Heads heads_of(rows_SHK, held):

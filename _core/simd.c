@@ -106,6 +106,30 @@ static void round_int8(const float *x, float *rounded, size_t n)
     }
 }
 
+void quantize_row(const float *x, size_t n, int8_t *integers, uint8_t *scales)
+{
+    enum { BLOCK = 32, NAN_SCALE = 255 };
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    for (size_t start = 0; start < n; start += BLOCK) {
+        uint32_t largest = 0; /* sizes of floats are ordered as their bits are */
+        for (size_t i = start; i < start + BLOCK; i++) {
+            uint32_t bits;
+            memcpy(&bits, x + i, sizeof bits);
+            bits &= 0x7FFFFFFFu;
+            largest = bits > largest ? bits : largest;
+        }
+        /* The largest number is at least 2^(exponent - 127): in steps of 2^(exponent - 133) that is 64. */
+        const uint32_t exponent = largest >> 23, scale = exponent > 6 ? exponent - 6 : 0;
+        scales[start / BLOCK] = exponent == NAN_SCALE ? NAN_SCALE : (uint8_t)scale;
+        const float steps_in_one = ldexpf(1.0f, 127 - (int)scale);
+        for (size_t i = start; i < start + BLOCK; i++) {
+            float steps = exponent == NAN_SCALE ? 0.0f : (x[i] * steps_in_one + magic) - magic;
+            steps = steps > 127.0f ? 127.0f : steps < -127.0f ? -127.0f : steps;
+            integers[i] = (int8_t)steps;
+        }
+    }
+}
+
 static void arrange_row(const Format *format, const float *x, float *arranged, size_t n)
 {
     const size_t group = format->group;

@@ -193,6 +193,9 @@ enum { QUERY_ROWS = 32, LARGEST_HEAD = 256 };
 void attend_head(const Simd *simd, const float *query, Heads key, Heads value, const float *sinks, size_t tokens,
                  size_t group, size_t head_size, size_t first_position, size_t window, float *mixed, size_t stride);
 
+/* Round n numbers, a multiple of 32, to MXINT8. */
+void quantize_row(const float *x, size_t n, int8_t *integers, uint8_t *scales);
+
 /* Normalise a row to unit root mean square and scale it. */
 void normalise(const float *x, const float *gain, size_t n, float eps, float *y);
 

@@ -78,13 +78,13 @@ def attention(
 
 
 @kernels.twin
-def attend(query_TnK: NDArray, key_SHK: NDArray, value_SHK: NDArray, sinks_n: NDArray, window: int | None) -> NDArray:
+def attend(query_TnK: NDArray, key_SHK: Weight, value_SHK: Weight, sinks_n: NDArray, window: int | None) -> NDArray:
     """Attention of the last T of S positions, in blocks of queries that bound the memory.
 
     Parameters
     ----------
     query_TnK : (T, H G, K); the last query stands at the last key
-    key_SHK, value_SHK : (S, H, K), S ≥ T
+    key_SHK, value_SHK : (S, H, K), S ≥ T; as the cache keeps them
     sinks_n : (H G,)
     window : how many keys a query sees, itself included; ``None`` for all before it
 
@@ -92,6 +92,7 @@ def attend(query_TnK: NDArray, key_SHK: NDArray, value_SHK: NDArray, sinks_n: ND
     -------
     (T, H G, K)
     """
+    key_SHK, value_SHK = decode(key_SHK, query_TnK.dtype), decode(value_SHK, query_TnK.dtype)
     T, S = len(query_TnK), len(key_SHK)
     mixed_TnK = np.empty_like(query_TnK)
     step = max(1, SCORES_PER_BLOCK // (len(sinks_n) * S))

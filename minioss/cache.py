@@ -7,6 +7,8 @@ p mod window, so its memory stays flat however long the text grows.
 The model extends every layer by the tokens of one piece of the prompt, and then commits. Until
 the commit nothing that was there is overwritten: a call that is interrupted leaves the cache
 as it was after the last whole piece.
+
+Keys and values are kept in the type of the activations, or in half the memory as bfloat16.
 """
 
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from minioss import bfloat16
+from minioss.bfloat16 import BFloat16Array
 from minioss.config import Config
 from minioss.errors import InputError
 
@@ -79,16 +83,28 @@ class Cache:
     Parameters
     ----------
     config : the model's shape
-    dtype : type of the keys and values, the model's own
+    dtype : float32 or float64, the type of the model's activations
+    storage : "float32" to keep keys and values in that type, whichever it is, or "bfloat16"
+
+    Raises
+    ------
+    InputError
+        Where ``storage`` is neither, or is bfloat16 and ``dtype`` is float64.
     """
 
-    def __init__(self, config: Config, dtype: DTypeLike) -> None:
+    def __init__(self, config: Config, dtype: DTypeLike, storage: str = "float32") -> None:
+        if storage not in ("float32", "bfloat16"):
+            raise InputError(f"cache is {storage!r}; expected 'float32' or 'bfloat16'")
+        if storage == "bfloat16" and np.dtype(dtype) != np.float32:
+            raise InputError("cache is 'bfloat16' and dtype is float64; expected float32 for one of them")
         self.config = config
         self.dtype = np.dtype(dtype)
+        self.storage = storage
         self.heads = (config.num_key_value_heads, config.head_dim)
         self.length = 0
+        stored = np.dtype(np.uint16) if storage == "bfloat16" else self.dtype
         self.layers = [
-            FullLayer(self.heads, dtype) if window is None else SlidingLayer(window, self.heads, dtype)
+            FullLayer(self.heads, stored) if window is None else SlidingLayer(window, self.heads, stored)
             for window in map(config.window, range(config.num_hidden_layers))
         ]
         self._snapshots: WeakSet[Snapshot] = WeakSet()
@@ -102,7 +118,9 @@ class Cache:
         """Bytes held by the keys and values of all layers."""
         return sum(layer.key.nbytes + layer.value.nbytes for layer in self.layers)
 
-    def extend(self, layer: int, key_THK: NDArray, value_THK: NDArray) -> tuple[NDArray, NDArray]:
+    def extend(
+        self, layer: int, key_THK: NDArray, value_THK: NDArray
+    ) -> tuple[NDArray, NDArray] | tuple[BFloat16Array, BFloat16Array]:
         """Add a layer's keys and values of T new tokens.
 
         Returns
@@ -110,7 +128,10 @@ class Cache:
         key_SHK, value_SHK : (S, H, K)
             All that the new queries may see, oldest first; the last T are the new ones.
         """
-        return self.layers[layer].extend(self.length, key_THK, value_THK)
+        if self.storage == "float32":
+            return self.layers[layer].extend(self.length, key_THK, value_THK)
+        bits = self.layers[layer].extend(self.length, bfloat16.encode(key_THK), bfloat16.encode(value_THK))
+        return BFloat16Array(bits[0]), BFloat16Array(bits[1])
 
     def commit(self, count: int) -> None:
         """End a call that added ``count`` tokens to every layer."""

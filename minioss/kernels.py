@@ -28,6 +28,8 @@ else:
     CYTHON = {
         "linear.matmul": _core.matmul,
         "linear.linear": _core.linear,
+        "linear.exact_linear": _core.linear,
+        "mxint8.quantize_rows": _core.quantize_rows,
         "rmsnorm.rms_norm": _core.rms_norm,
         "rope.rotate": _core.rotate,
         "attention.attend": _core.attend,

@@ -1,7 +1,7 @@
 """A linear map, y = x Wᵀ + b, for every format that a weight may have.
 
-A weight is a plain NumPy array, a `BFloat16Array` or an `MXFP4Array`, of shape (N, D):
-one row an output. It is decoded by row chunks, each used and dropped at once, so that
+A weight is a plain NumPy array, a `BFloat16Array`, an `MXFP4Array` or an `MXINT8Array`, of
+shape (N, D): one row an output. It is decoded by row chunks, each used and dropped at once, so that
 memory stays bounded however large the matrix is.
 """
 
@@ -13,8 +13,9 @@ from numpy.typing import DTypeLike, NDArray
 from minioss import kernels
 from minioss.bfloat16 import BFloat16Array
 from minioss.mxfp4 import MXFP4Array
+from minioss.mxint8 import MXINT8Array
 
-Weight: TypeAlias = NDArray | BFloat16Array | MXFP4Array
+Weight: TypeAlias = NDArray | BFloat16Array | MXFP4Array | MXINT8Array
 
 # A decoded chunk of 2 MB in float32: large enough to keep BLAS busy, small enough for the cache.
 VALUES_PER_CHUNK = 2**19
@@ -45,6 +46,11 @@ def matmul(x_TD: NDArray, weight_ND: Weight) -> NDArray:
     -------
     (T, N), of the type of ``x_TD``
     """
+    return product(x_TD, weight_ND)
+
+
+def product(x_TD: NDArray, weight_ND: Weight) -> NDArray:
+    """As `matmul`, always in NumPy."""
     T, (N, D) = len(x_TD), weight_ND.shape
     y_TN = np.empty((T, N), x_TD.dtype)
     step = max(1, VALUES_PER_CHUNK // D)
@@ -60,3 +66,9 @@ def matmul(x_TD: NDArray, weight_ND: Weight) -> NDArray:
 def linear(x_TD: NDArray, weights: Linear) -> NDArray:
     """x Wᵀ + b: (T, D) to (T, N), in the type of ``x``."""
     return matmul(x_TD, weights.weight) + decode(weights.bias, x_TD.dtype)
+
+
+@kernels.twin
+def exact_linear(x_TD: NDArray, weights: Linear) -> NDArray:
+    """As `linear`, but exact on every rung of the precision ladder: for the router, whose choice is at stake."""
+    return product(x_TD, weights.weight) + decode(weights.bias, x_TD.dtype)

@@ -4,7 +4,8 @@ Long prompts go through in pieces, so that memory does not grow with the square 
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -12,12 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from minioss import kernels as seam
+from minioss import precision
 from minioss.cache import Cache
 from minioss.config import Config
 from minioss.errors import InputError
+from minioss.prompts import checked_ids, pieces
 from minioss.transformer import Weights, forward, unembed
-
-TOKENS_PER_PIECE = 512
 
 
 class Progress(Protocol):
@@ -37,6 +38,8 @@ class Model:
     dtype : float32 or float64, the type of all activations
     kernels : "numpy", "cython", or None for Cython where it is built
     threads : how many the kernels use; None for MINIOSS_THREADS, or one a processor
+    activations : "float32", "bfloat16" or "int8": the rung of the precision ladder (see `precision`)
+    cache : "float32" to keep keys and values in the type of the activations, or "bfloat16" in half the memory
     stop_tokens : ids that end a text
 
     Raises
@@ -50,16 +53,23 @@ class Model:
     dtype: DTypeLike = "float32"
     kernels: str | None = None
     threads: int | None = None
+    activations: str = "float32"
+    cache: str = "float32"
     stop_tokens: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.dtype not in (np.float32, np.float64, "float32", "float64"):
             raise InputError(f"dtype is {self.dtype!r}; expected 'float32' or 'float64'")
-        seam.choose(self.kernels, self.dtype, self.threads)
+        self.kernels_in_use()
+        self.new_cache()  # refuses what does not go together
 
     def new_cache(self) -> Cache:
         """An empty cache for one prompt."""
-        return Cache(self.config, self.dtype)
+        return Cache(self.config, self.dtype, self.cache)
+
+    def kernels_in_use(self) -> AbstractContextManager[None]:
+        """A ``with`` in which the marked functions run as in a call of this model."""
+        return seam.using(precision.bindings(self.kernels, self.dtype, self.threads, self.activations))
 
     def __call__(
         self,
@@ -103,7 +113,7 @@ class Model:
         texts = self.checked(prompts, caches)
         # Overflow needs no warning: every layer's output is checked for NaN and infinity.
         with (
-            seam.using(seam.choose(self.kernels, self.dtype, self.threads)),
+            self.kernels_in_use(),
             np.errstate(over="ignore", invalid="ignore"),
         ):
             hidden = self._hidden_states(*zip(*texts, strict=True), logits, progress)
@@ -148,45 +158,6 @@ class Model:
         if len(set(map(id, filled))) < len(filled):
             raise InputError("two prompts have the same cache; expected one each")
         for cache in filled:
-            if (cache.config, cache.dtype) != (self.config, np.dtype(self.dtype)):
+            if (cache.config, cache.dtype, cache.storage) != (self.config, np.dtype(self.dtype), self.cache):
                 raise InputError(f"the cache ({cache.dtype}) is of another model; expected this model's new_cache()")
         return [(checked_ids(ids, cache), cache) for ids, cache in zip(prompts, filled, strict=True)]
-
-
-def checked_ids(token_ids: ArrayLike, cache: Cache) -> NDArray[np.integer]:
-    """The token ids of one prompt as an array, or an `InputError` that says what is wrong with them."""
-    try:
-        ids_T = np.asarray(token_ids)
-    except ValueError:
-        raise InputError("the prompt is no plain list; expected token ids, (T,)") from None
-    if ids_T.ndim != 1 or ids_T.size == 0:
-        raise InputError(f"the prompt has shape {ids_T.shape}; expected (T,) with at least one token")
-    if not np.issubdtype(ids_T.dtype, np.integer):
-        raise InputError(f"the token ids are {ids_T.dtype}; expected integers")
-    vocab_size, context = cache.config.vocab_size, cache.config.max_position_embeddings
-    for position in np.flatnonzero((ids_T < 0) | (ids_T >= vocab_size)):
-        raise InputError(f"token {position} of the prompt is {ids_T[position]}; expected 0 to {vocab_size - 1}")
-    if cache.length + len(ids_T) > context:
-        raise InputError(
-            f"the text would be {cache.length + len(ids_T)} tokens long; "
-            f"expected at most max_position_embeddings = {context}"
-        )
-    return ids_T
-
-
-def pieces(lengths: Sequence[int]) -> Iterator[dict[int, slice]]:
-    """Cut all prompts alike, into pieces that together have about `TOKENS_PER_PIECE` tokens.
-
-    Yields
-    ------
-    dict
-        By the prompt's index, the slice that comes next; prompts that have ended are left out.
-
-    Examples
-    --------
-    >>> list(pieces([3, 300]))
-    [{0: slice(0, 3, None), 1: slice(0, 256, None)}, {1: slice(256, 300, None)}]
-    """
-    step = max(1, TOKENS_PER_PIECE // len(lengths))
-    for first in range(0, max(lengths), step):
-        yield {index: slice(first, min(first + step, length)) for index, length in enumerate(lengths) if first < length}

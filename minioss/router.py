@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minioss.linear import Linear, linear
+from minioss.linear import Linear, exact_linear
 
 
 class Routing(NamedTuple):
@@ -35,7 +35,7 @@ def route(x_TD: NDArray, weights: Linear, num_experts_per_tok: int) -> Routing:
     weights : weight (E, D) and bias (E,)
     num_experts_per_tok : A
     """
-    logits_TE = linear(x_TD, weights)
+    logits_TE = exact_linear(x_TD, weights)
     expert_TA = top_k(logits_TE, num_experts_per_tok)
     return Routing(expert_TA, softmax(np.take_along_axis(logits_TE, expert_TA, axis=-1)))
 

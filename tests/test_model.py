@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minioss
-from minioss import model as model_module
 from minioss import transformer
 from tests.models import Comparison, change_bytes, configs, nmse, recorded_margins, small_config, synthesize
 
@@ -82,7 +81,7 @@ def test_any_split_equals_the_whole_on_drawn_shapes(folder):
 def test_the_size_of_the_internal_pieces_does_not_matter(both, size, monkeypatch):
     ids = ids_of(40)
     expected = both["float64"](ids)
-    monkeypatch.setattr(model_module, "TOKENS_PER_PIECE", size)
+    monkeypatch.setattr("minioss.prompts.TOKENS_PER_PIECE", size)
     assert np.abs(both["float64"](ids) - expected).max() < 1e-11
 
 
@@ -92,7 +91,7 @@ def test_many_prompts_equal_each_alone(both, lengths, per_piece):
     model = both["float64"]
     prompts = [ids_of(length, seed) for seed, length in enumerate(lengths)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model_module, "TOKENS_PER_PIECE", per_piece)
+        patch.setattr("minioss.prompts.TOKENS_PER_PIECE", per_piece)
         caches = [model.new_cache() for _ in prompts]
         together = model.batch(prompts, caches, "all")
         after = model.batch([[5]] * len(prompts), caches)
@@ -160,7 +159,7 @@ def test_float64_is_float64_everywhere(both, monkeypatch):
 
 
 def test_progress_counts_layers_of_pieces(both, monkeypatch):
-    monkeypatch.setattr(model_module, "TOKENS_PER_PIECE", 10)
+    monkeypatch.setattr("minioss.prompts.TOKENS_PER_PIECE", 10)
     seen = []
     both["float32"](ids_of(25), progress=lambda done, total: seen.append((done, total)))
     assert seen == [(step, 9) for step in range(1, 10)]

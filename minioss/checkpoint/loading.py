@@ -1,5 +1,6 @@
 """From a model folder to a model: nothing is read but headers; the weights stay on disk."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from minioss.experts import ExpertWeights
 from minioss.linear import Linear, Weight
 from minioss.model import Model
 from minioss.mxfp4 import BLOCK, MXFP4Array
+from minioss.mxint8 import quantize
 from minioss.transformer import LayerWeights, Weights
 
 FLOATS = ("BF16", "F16", "F32")
@@ -38,7 +40,15 @@ class Checkpoint(NamedTuple):
         return weight.swapaxes(1, 2) if transposed else weight
 
 
-def load(folder: str | Path, dtype: str = "float32", kernels: str | None = None, threads: int | None = None) -> Model:
+def load(
+    folder: str | Path,
+    dtype: str = "float32",
+    kernels: str | None = None,
+    threads: int | None = None,
+    activations: str = "float32",
+    dense: str = "bfloat16",
+    cache: str = "float32",
+) -> Model:
     """Open a model folder in either official layout.
 
     Parameters
@@ -48,6 +58,10 @@ def load(folder: str | Path, dtype: str = "float32", kernels: str | None = None,
     dtype : "float32" or "float64", the type of all activations
     kernels : "numpy", "cython", or None for Cython where it is built
     threads : how many the kernels use; None for MINIOSS_THREADS, or one a processor
+    activations : "float32", or "bfloat16" or "int8" to round the operands of the large products
+    dense : "bfloat16" to use the attention's maps and the unembedding as they are stored, or "int8"
+        to round them to `mxint8` now, into memory: 1.25 GB for the 20b
+    cache : "float32" to keep keys and values in the type of the activations, or "bfloat16"
 
     Returns
     -------
@@ -57,13 +71,34 @@ def load(folder: str | Path, dtype: str = "float32", kernels: str | None = None,
     Raises
     ------
     InputError
-        Where the folder, the config or a tensor is not as it should be.
+        Where the folder, the config, a tensor or an option is not as it should be.
     """
     checkpoint = open_checkpoint(folder)
     layers = [_layer(checkpoint, layer) for layer in range(checkpoint.config.num_hidden_layers)]
     embedding, norm, unembedding = (checkpoint.read(part) for part in ("embedding", "norm", "unembedding"))
     weights = Weights(embedding, layers, norm, unembedding)
-    return Model(checkpoint.config, weights, dtype, kernels, threads, stop_tokens(Path(folder)))
+    model = Model(checkpoint.config, weights, dtype, kernels, threads, activations, cache, stop_tokens(Path(folder)))
+    if dense not in ("bfloat16", "int8"):
+        raise InputError(f"dense is {dense!r}; expected 'bfloat16' or 'int8'")
+    return with_int8_dense(model) if dense == "int8" else model
+
+
+def with_int8_dense(model: Model) -> Model:
+    """The same model with the attention's maps and the unembedding rounded to `mxint8`."""
+
+    def rounded(weights: Linear) -> Linear:
+        return weights._replace(weight=quantize(weights.weight))
+
+    def rounded_layer(layer: LayerWeights) -> LayerWeights:
+        maps = {name: rounded(getattr(layer.attention, name)) for name in ("query", "key", "value", "output")}
+        return layer._replace(attention=layer.attention._replace(**maps))
+
+    with model.kernels_in_use():
+        weights = model.weights._replace(
+            layers=[rounded_layer(layer) for layer in model.weights.layers],
+            unembedding=quantize(model.weights.unembedding),
+        )
+    return dataclasses.replace(model, weights=weights)
 
 
 def open_checkpoint(folder: str | Path) -> Checkpoint:
