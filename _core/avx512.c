@@ -25,16 +25,26 @@ static const uint8_t BFLOAT16_ORDER[BFLOAT16_GROUP] = {
     1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
 };
 
-/* Sixteen scales from here on, 1 where a row has fewer left. */
-AVX512 INLINE __m512 load_scales(const uint8_t *scales, size_t blocks)
+/* Whether a row has a scale of 0 or 255, which is no plain exponent. */
+AVX512 INLINE int any_edge(const uint8_t *scales, size_t blocks)
+{
+    __mmask64 found = 0;
+    for (size_t start = 0; start < blocks; start += 64) {
+        const __mmask64 there = blocks - start < 64 ? (1ull << (blocks - start)) - 1 : ~0ull;
+        const __m512i bytes = _mm512_maskz_loadu_epi8(there, scales + start);
+        found |= _mm512_mask_cmpeq_epi8_mask(there, bytes, _mm512_setzero_si512()) |
+                 _mm512_mask_cmpeq_epi8_mask(there, bytes, _mm512_set1_epi8(-1));
+    }
+    return found != 0;
+}
+
+/* The scales of up to 16 blocks. */
+AVX512 INLINE __m512 load_scales(const int edge, const uint8_t *scales, size_t blocks)
 {
     const __mmask16 there = blocks < 16 ? (__mmask16)((1u << blocks) - 1) : 0xFFFF;
-    const __m128i bytes = _mm_mask_loadu_epi8(_mm_set1_epi8(127), there, scales);
-    const __m512i exponents = _mm512_cvtepu8_epi32(bytes);
-    /* 0 and 255 are no plain exponents. */
-    if (_mm_cmpeq_epi8_mask(bytes, _mm_setzero_si128()) | _mm_cmpeq_epi8_mask(bytes, _mm_set1_epi8(-1)))
-        return _mm512_i32gather_ps(exponents, SCALES, sizeof(float));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(exponents, 23));
+    const __m512i exponents = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(there, scales));
+    return edge ? _mm512_i32gather_ps(exponents, SCALES, sizeof(float))
+                : _mm512_castsi512_ps(_mm512_slli_epi32(exponents, 23));
 }
 
 /* The scales of one of four groups, each four times. */
@@ -44,66 +54,71 @@ AVX512 INLINE __m512 scales_of(__m512 scales, int group)
     return _mm512_permutexvar_ps(_mm512_add_epi32(each_four_times, _mm512_set1_epi32(4 * group)), scales);
 }
 
-/* The 128 numbers of a whole group, without their scales. A permutation looks at the lowest four bits alone; a load that
- * starts a byte later saves a shift, and needs three bytes after the group. */
-AVX512 INLINE void decode_group(const uint8_t *codes, __m512 table, __m512 values[8])
+/* The codes of a group, of which `blocks` are left in the row: those beyond are zero. */
+AVX512 INLINE __m512i load_codes(const uint8_t *codes, size_t blocks)
 {
-#pragma GCC unroll 4
-    for (int byte = 0; byte < 4; byte++) {
-        const __m512i pairs = _mm512_loadu_si512(codes + byte);
-        values[PLACE(2 * byte)] = _mm512_permutexvar_ps(pairs, table);
-        values[PLACE(2 * byte + 1)] = _mm512_permutexvar_ps(_mm512_srli_epi32(pairs, 4), table);
-    }
+    return blocks >= 4 ? _mm512_loadu_si512(codes)
+                       : _mm512_maskz_loadu_epi32((__mmask16)((1u << 4 * blocks) - 1), codes);
 }
 
-/* The same for the last group of a row, which may have fewer blocks: the others are zero. */
-AVX512 INLINE void decode_last(const uint8_t *codes, size_t blocks, __m512 table, __m512 values[8])
+/* Code k of each word, without its scale. A permutation looks at the lowest four bits alone. */
+AVX512 INLINE __m512 decoded(__m512i codes, int k, __m512 table)
 {
-    const __m512i pairs = _mm512_maskz_loadu_epi32((__mmask16)((1u << 4 * blocks) - 1), codes);
-#pragma GCC unroll 8
-    for (int k = 0; k < 8; k++)
-        values[PLACE(k)] = _mm512_permutexvar_ps(_mm512_srli_epi32(pairs, 4 * k), table);
+    return _mm512_permutexvar_ps(_mm512_srli_epi32(codes, 4 * k), table);
 }
 
-AVX512 INLINE __m512 add_group(const __m512 values[8], const float *x, __m512 scales, __m512 sum)
+AVX512 INLINE __m512 dot_group(const __m512 values[8], const float *x)
 {
     __m512 product = _mm512_mul_ps(values[0], _mm512_loadu_ps(x));
 #pragma GCC unroll 8
     for (int k = 1; k < 8; k++)
-        product = _mm512_fmadd_ps(values[k], _mm512_loadu_ps(x + k * LANES), product);
-    return _mm512_fmadd_ps(product, scales, sum);
+        product = _mm512_fmadd_ps(values[k], _mm512_loadu_ps(x + PLACE(k) * LANES), product);
+    return product;
+}
+
+/* Sixteen blocks, of which `blocks` are left in the row. */
+AVX512 INLINE void add_blocks(const size_t tokens, const int edge, const uint8_t *codes, const uint8_t *scales,
+                              size_t blocks, const float *x, size_t stride, __m512 *sums)
+{
+    const __m512 table = _mm512_loadu_ps(MXFP4_CODES), sixteen = load_scales(edge, scales, blocks);
+#pragma GCC unroll 4
+    for (size_t group = 0; group < 4; group++) {
+        if (4 * group >= blocks)
+            break;
+        const __m512i four = load_codes(codes + 64 * group, blocks - 4 * group);
+        _mm_prefetch((const char *)(codes + 64 * group + PREFETCH), _MM_HINT_T0);
+        __m512 values[8];
+#pragma GCC unroll 8
+        for (int k = 0; k < 8; k++)
+            values[k] = decoded(four, k, table);
+        for (size_t t = 0; t < tokens; t++)
+            sums[t] = _mm512_fmadd_ps(dot_group(values, x + t * stride + group * MXFP4_GROUP),
+                                      scales_of(sixteen, (int)group), sums[t]);
+    }
+}
+
+AVX512 INLINE void dot_row(const size_t tokens, const int edge, const uint8_t *codes, const uint8_t *scales,
+                           const float *x, size_t stride, size_t n, float *y)
+{
+    __m512 sums[DOT_TOKENS];
+    for (size_t t = 0; t < tokens; t++)
+        sums[t] = _mm512_setzero_ps();
+    size_t start = 0;
+    for (; start + 4 * MXFP4_GROUP <= n; start += 4 * MXFP4_GROUP)
+        add_blocks(tokens, edge, codes + start / 2, scales + start / 32, 16, x + start, stride, sums);
+    if (start < n)
+        add_blocks(tokens, edge, codes + start / 2, scales + start / 32, (n - start) / 32, x + start, stride, sums);
+    for (size_t t = 0; t < tokens; t++)
+        y[t] = _mm512_reduce_add_ps(sums[t]);
 }
 
 AVX512 INLINE void dot_mxfp4_of(const size_t tokens, const uint8_t *codes, const uint8_t *scales, const float *x,
                                 size_t stride, size_t n, float *y)
 {
-    const __m512 table = _mm512_loadu_ps(MXFP4_CODES);
-    __m512 values[8], sums[DOT_TOKENS], sixteen = table;
-    for (size_t t = 0; t < tokens; t++)
-        sums[t] = _mm512_setzero_ps();
-    size_t start = 0;
-    for (; start + 4 * MXFP4_GROUP < n; start += 4 * MXFP4_GROUP) {
-        sixteen = load_scales(scales + start / 32, 16);
-#pragma GCC unroll 4
-        for (int group = 0; group < 4; group++) {
-            const size_t here = start + group * MXFP4_GROUP;
-            _mm_prefetch((const char *)(codes + here / 2 + PREFETCH), _MM_HINT_T0);
-            decode_group(codes + here / 2, table, values);
-            for (size_t t = 0; t < tokens; t++)
-                sums[t] = add_group(values, x + t * stride + here, scales_of(sixteen, group), sums[t]);
-        }
-    }
-    sixteen = load_scales(scales + start / 32, (n - start) / 32);
-    for (int group = 0; start < n; group++, start += MXFP4_GROUP) {
-        if (start + MXFP4_GROUP < n)
-            decode_group(codes + start / 2, table, values);
-        else
-            decode_last(codes + start / 2, (n - start) / 32, table, values);
-        for (size_t t = 0; t < tokens; t++)
-            sums[t] = add_group(values, x + t * stride + start, scales_of(sixteen, group), sums[t]);
-    }
-    for (size_t t = 0; t < tokens; t++)
-        y[t] = _mm512_reduce_add_ps(sums[t]);
+    if (any_edge(scales, n / 32))
+        dot_row(tokens, 1, codes, scales, x, stride, n, y);
+    else
+        dot_row(tokens, 0, codes, scales, x, stride, n, y);
 }
 
 AVX512 static void dot_mxfp4(const uint8_t *codes, const uint8_t *scales, const float *x, size_t stride, size_t tokens,
@@ -115,18 +130,14 @@ AVX512 static void dot_mxfp4(const uint8_t *codes, const uint8_t *scales, const 
 AVX512 static void unpack_mxfp4(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
 {
     const __m512 table = _mm512_loadu_ps(MXFP4_CODES);
-    __m512 group[8];
     for (size_t start = 0; start < n; start += MXFP4_GROUP) {
-        const size_t left = (n - start) / 32;
-        const __m512 each = scales_of(load_scales(scales + start / 32, left), 0);
+        const size_t blocks = (n - start) / 32;
+        const __m512 each = scales_of(load_scales(1, scales + start / 32, blocks < 4 ? blocks : 4), 0);
+        const __m512i four = load_codes(codes + start / 2, blocks);
         _mm_prefetch((const char *)(codes + start / 2 + PREFETCH), _MM_HINT_T0);
-        if (left > 4)
-            decode_group(codes + start / 2, table, group);
-        else
-            decode_last(codes + start / 2, left, table, group);
 #pragma GCC unroll 8
         for (int k = 0; k < 8; k++)
-            _mm512_storeu_ps(values + start + k * LANES, _mm512_mul_ps(group[k], each));
+            _mm512_storeu_ps(values + start + PLACE(k) * LANES, _mm512_mul_ps(decoded(four, k, table), each));
     }
 }
 
