@@ -5,6 +5,8 @@ A twin that cannot serve what it is given (another type of weight, float64) retu
 NotImplemented, and the NumPy function runs.
 """
 
+import threading
+
 import numpy as np
 
 from cython.parallel cimport parallel, prange, threadid
@@ -161,14 +163,29 @@ cdef Packed pack(weight):
 
 
 cdef class Buffer:
-    """Uninitialised bytes that start on a cache line, so that no register's load spans two."""
+    """Bytes that start on a cache line, so that no register's load spans two."""
 
     cdef uint8_t[::1] held
     cdef uint8_t *start
+    cdef size_t size
 
     def __cinit__(self, size_t size):
         self.held = np.empty(size + CACHE_LINE, np.uint8)
         self.start = &self.held[0] + (-<size_t>&self.held[0]) % CACHE_LINE
+        self.size = size
+
+
+# Each thread's buffers are kept from call to call: new memory would have to be cleared by the system again and again.
+kept = threading.local()
+
+
+cdef Buffer scratch(str name, size_t size):
+    """This thread's buffer of that name, of at least this size, with anything in it."""
+    cdef Buffer buffer = getattr(kept, name, None)
+    if buffer is None or buffer.size < size:
+        buffer = Buffer(size)
+        setattr(kept, name, buffer)
+    return buffer
 
 
 cdef void lay_out(
@@ -195,7 +212,8 @@ def matmul(x_TD, weight_ND, *, int threads=1, activations="float32"):
     cdef Precision precision = PRECISIONS[activations]
     cdef size_t T = x.shape[0], D = x.shape[1], N = packed.rows, first, rows = FEW_ROWS if T <= DOT_TOKENS else TASK_ROWS
     cdef size_t a_token = token_bytes(level, precision, matrix.format, D), a_panel = panel_bytes(level, precision, matrix.format, D)
-    cdef Buffer laid_out = Buffer((T + BLOCK_TOKENS) * a_token), panels = Buffer(threads * a_panel)
+    cdef Buffer laid_out = scratch("laid_out", (T + BLOCK_TOKENS) * a_token)
+    cdef Buffer panels = scratch("panels", threads * a_panel)
     cdef uint8_t *panel = NULL
     cdef Py_ssize_t index
     with nogil, parallel(num_threads=threads):
@@ -312,10 +330,12 @@ cdef _mixed(
     cdef size_t activation_bytes = token_bytes(level, precision, down.format, F)
     cdef size_t a_panel = max(
         panel_bytes(level, precision, gate_up.format, D), panel_bytes(level, precision, down.format, F))
-    cdef Buffer laid_out = Buffer(pairs.slots * max(x_bytes, activation_bytes)), panels = Buffer(threads * a_panel)
-    cdef float[:, ::1] hidden = np.empty((pairs.slots, 2 * F), np.float32)
-    cdef float[:, ::1] activation = np.empty((pairs.slots, F), np.float32)
-    cdef float[:, ::1] result = np.empty((pairs.slots, D), np.float32)
+    cdef Buffer laid_out = scratch("laid_out", pairs.slots * max(x_bytes, activation_bytes))
+    cdef Buffer panels = scratch("panels", threads * a_panel)
+    cdef Buffer floats = scratch("floats", pairs.slots * (3 * F + D) * sizeof(float))
+    cdef float *hidden = <float *>floats.start
+    cdef float *activation = hidden + pairs.slots * 2 * F
+    cdef float *result = activation + pairs.slots * F
     y_TD = np.zeros((T, D), np.float32)
     cdef float[:, ::1] y = y_TD
     cdef uint8_t *panel = NULL
@@ -335,15 +355,15 @@ cdef _mixed(
             matrix = later(first_up, pairs.expert[u])
             multiply_rows(
                 level, precision, &matrix, first, min(2 * F - first, <Py_ssize_t>TASK_ROWS),
-                laid_out.start + slot * x_bytes, pairs.count[u], &hidden[slot, 0], 2 * F, panel)
+                laid_out.start + slot * x_bytes, pairs.count[u], hidden + slot * 2 * F, 2 * F, panel)
         for index in prange(pairs.blocks, schedule="dynamic"):
             u, slot = pairs.block_segment[index], pairs.block_slot[index]
             count = min(pairs.slot[u] + pairs.count[u] - slot, <Py_ssize_t>BLOCK_TOKENS)
             for t in range(slot, slot + count):
-                add_bias(&hidden[t, 0], &gate_up_bias.bias, pairs.expert[u])
-                level.swiglu(&hidden[t, 0], &activation[t, 0], F, alpha, limit)
+                add_bias(hidden + t * 2 * F, &gate_up_bias.bias, pairs.expert[u])
+                level.swiglu(hidden + t * 2 * F, activation + t * F, F, alpha, limit)
             lay_out(
-                level, precision, down.format, &activation[slot, 0], F, NULL, count, pairs.count[u], F,
+                level, precision, down.format, activation + slot * F, F, NULL, count, pairs.count[u], F,
                 laid_out.start + slot * activation_bytes, panel)
         for index in prange(pairs.segments * down_tasks, schedule="dynamic"):
             u, first = index // down_tasks, index % down_tasks * TASK_ROWS
@@ -351,12 +371,12 @@ cdef _mixed(
             matrix = later(first_down, pairs.expert[u])
             multiply_rows(
                 level, precision, &matrix, first, min(D - first, <Py_ssize_t>TASK_ROWS),
-                laid_out.start + slot * activation_bytes, pairs.count[u], &result[slot, 0], D, panel)
+                laid_out.start + slot * activation_bytes, pairs.count[u], result + slot * D, D, panel)
         for t in prange(T, schedule="static"):
             for a in range(A):
                 slot = pairs.slot_of_pair[t * A + a]
                 add_weighted(
-                    &y[t, 0], &result[slot, 0], &down_bias.bias, expert[t * A + a], share[t * A + a])
+                    &y[t, 0], result + slot * D, &down_bias.bias, expert[t * A + a], share[t * A + a])
     return y_TD
 
 

@@ -318,6 +318,7 @@ def test_every_binding_has_a_marked_function():
 @needs_core
 def test_the_model_uses_the_choice(tiny, monkeypatch):
     calls = []
+    of_a_call = set(kernels.CYTHON) - {"mxint8.quantize_rows"}
     for name, kernel in kernels.CYTHON.items():
 
         def counting(*given, name=name, kernel=kernel, **options):
@@ -329,8 +330,8 @@ def test_the_model_uses_the_choice(tiny, monkeypatch):
     for choice, dtype, used in [
         ("numpy", "float32", set()),
         (None, "float64", set()),
-        (None, "float32", set(kernels.CYTHON)),
-        ("cython", "float32", set(kernels.CYTHON)),
+        (None, "float32", of_a_call),
+        ("cython", "float32", of_a_call),
     ]:
         calls.clear()
         minioss.load(tiny, dtype=dtype, kernels=choice)([1, 2])
