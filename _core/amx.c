@@ -71,6 +71,13 @@ AMX INLINE void transpose(__m512i rows[TILE])
     }
 }
 
+size_t token_bytes_amx_float32(size_t length) { return length * 3 * sizeof(uint16_t); }
+
+size_t token_bytes_amx_bfloat16(size_t length) { return length * sizeof(float); }
+
+/* TASK_ROWS rows of bfloat16 and one of float32. */
+size_t panel_bytes_amx(size_t length) { return length * (TASK_ROWS * sizeof(uint16_t) + sizeof(float)); }
+
 /* For every 32 numbers of up to 16 tokens a tile a part, the largest part first. */
 AMX INLINE void lay_out(const int parts, const float *rows, size_t length, size_t tokens, uint8_t *x)
 {
@@ -95,13 +102,15 @@ AMX INLINE void lay_out(const int parts, const float *rows, size_t length, size_
     }
 }
 
-AMX void lay_out_amx_float32(const float *rows, size_t length, size_t tokens, void *x)
+AMX void lay_out_amx_float32(const Format *format, const float *rows, size_t length, size_t tokens, void *x)
 {
+    (void)format;
     lay_out(3, rows, length, tokens, x);
 }
 
-AMX void lay_out_amx_bfloat16(const float *rows, size_t length, size_t tokens, void *x)
+AMX void lay_out_amx_bfloat16(const Format *format, const float *rows, size_t length, size_t tokens, void *x)
 {
+    (void)format;
     lay_out(1, rows, length, tokens, x);
 }
 
@@ -217,7 +226,8 @@ AMX INLINE void multiply(const int parts, const Matrix *matrix, size_t first, si
                          size_t tokens, float *y, size_t stride, uint16_t *panel)
 {
     const size_t length = arranged_length(matrix->format, matrix->length);
-    const size_t block_bytes = length * (parts == 3 ? AMX_FLOAT32_BYTES : AMX_BFLOAT16_BYTES) * BLOCK_TOKENS;
+    const size_t block_bytes =
+        BLOCK_TOKENS * (parts == 3 ? token_bytes_amx_float32(length) : token_bytes_amx_bfloat16(length));
     float sums[4 * TILE * TILE];
     for (size_t row = 0; row < rows; row++)
         unpack_row(matrix, first + row, length, panel + row * length, (float *)(panel + TASK_ROWS * length));

@@ -308,10 +308,24 @@ AVX512 static void swiglu(const float *gate_up, float *activation, size_t count,
 
 const Simd SIMD_AVX512 = {
     .name = "avx512",
-    .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, NULL},
-    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL},
-    .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, NULL},
+    .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, NULL, NULL, 0},
+    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0},
+    .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0},
     .products = {FLOAT32_PRODUCT, FLOAT32_PRODUCT, FLOAT32_PRODUCT},
+    .tile_tokens = TILE_TOKENS,
+    .tile = tile,
+    .mix = mix,
+    .exponentials = exponentials,
+    .swiglu = swiglu,
+};
+
+/* The same, with a product of 8-bit integers. */
+const Simd SIMD_AVX512_VNNI = {
+    .name = "avx512vnni",
+    .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, NULL, unpack_integers_mxfp4, 12},
+    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, unpack_integers_mxint8, 128},
+    .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0},
+    .products = {FLOAT32_PRODUCT, FLOAT32_PRODUCT, VNNI_PRODUCT},
     .tile_tokens = TILE_TOKENS,
     .tile = tile,
     .mix = mix,
@@ -322,9 +336,9 @@ const Simd SIMD_AVX512 = {
 /* The same, with products of tiles of bfloat16. */
 const Simd SIMD_AMX = {
     .name = "amx",
-    .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, unpack_pairs_mxfp4},
-    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL},
-    .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, unpack_pairs_bfloat16},
+    .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, unpack_pairs_mxfp4, NULL, 0},
+    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0},
+    .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, unpack_pairs_bfloat16, NULL, 0},
     .products = {AMX_FLOAT32_PRODUCT, AMX_BFLOAT16_PRODUCT, AMX_FLOAT32_PRODUCT},
     .tile_tokens = TILE_TOKENS,
     .tile = tile,

@@ -133,9 +133,9 @@ static void swiglu(const float *gate_up, float *activation, size_t count, float 
 
 const Simd SIMD_SCALAR = {
     .name = "scalar",
-    .mxfp4 = {BLOCK, IN_ORDER, dot_mxfp4, unpack_mxfp4, NULL},
-    .mxint8 = {BLOCK, IN_ORDER, dot_mxint8, unpack_mxint8, NULL},
-    .bfloat16 = {BLOCK, IN_ORDER, dot_bfloat16, unpack_bfloat16, NULL},
+    .mxfp4 = {BLOCK, IN_ORDER, dot_mxfp4, unpack_mxfp4, NULL, NULL, 0},
+    .mxint8 = {BLOCK, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0},
+    .bfloat16 = {BLOCK, IN_ORDER, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0},
     .products = {FLOAT32_PRODUCT, FLOAT32_PRODUCT, FLOAT32_PRODUCT},
     .tile_tokens = 16,
     .tile = tile,

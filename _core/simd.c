@@ -54,6 +54,8 @@ size_t simd_levels(const Simd *levels[8])
         levels[count++] = &SIMD_AVX2;
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
         levels[count++] = &SIMD_AVX512;
+        if (__builtin_cpu_supports("avx512vnni"))
+            levels[count++] = &SIMD_AVX512_VNNI;
         if (has_amx())
             levels[count++] = &SIMD_AMX;
     }
@@ -66,16 +68,23 @@ size_t arranged_length(const Format *format, size_t n)
     return (n + format->group - 1) / format->group * format->group;
 }
 
+/* Formats that have no integers are multiplied in float32, by x as it was rounded. */
+static const Product *product_of(const Simd *simd, Precision precision, const Format *format)
+{
+    return &simd->products[precision == INT8 && !format->unpack_integers ? FLOAT32 : precision];
+}
+
 size_t token_bytes(const Simd *simd, Precision precision, const Format *format, size_t n)
 {
-    return arranged_length(format, n) * simd->products[precision].bytes;
+    return product_of(simd, precision, format)->token_bytes(arranged_length(format, n));
 }
 
 size_t panel_bytes(const Simd *simd, Precision precision, const Format *format, size_t n)
 {
-    /* Room for BLOCK_TOKENS rows and one more, when x is laid out, or for the panel. */
-    const size_t needed = simd->products[precision].panel_bytes, laying_out = (BLOCK_TOKENS + 1) * sizeof(float);
-    return arranged_length(format, n) * (needed > laying_out ? needed : laying_out);
+    /* Room for the panel, or for a block of arranged rows and one more when x is laid out. */
+    const size_t length = arranged_length(format, n), laying_out = (BLOCK_TOKENS + 1) * length * sizeof(float);
+    const size_t panel = product_of(simd, precision, format)->panel_bytes(length);
+    return panel > laying_out ? panel : laying_out;
 }
 
 /* To the nearest bfloat16, ties to even; NaN stays NaN. */
@@ -153,7 +162,7 @@ void lay_out_block(const Simd *simd, Precision precision, const Format *format, 
         arrange_row(format, precision == FLOAT32 ? x[token] : rounded, rows + token * length, n);
     }
     if (together > DOT_TOKENS)
-        simd->products[precision].lay_out(rows, length, tokens, laid_out);
+        product_of(simd, precision, format)->lay_out(format, rows, length, tokens, laid_out);
 }
 
 void multiply_rows(const Simd *simd, Precision precision, const Matrix *matrix, size_t first, size_t rows,
@@ -161,7 +170,7 @@ void multiply_rows(const Simd *simd, Precision precision, const Matrix *matrix, 
 {
     const Format *format = matrix->format;
     if (tokens > DOT_TOKENS) {
-        simd->products[precision].multiply(simd, matrix, first, rows, x, tokens, y + first, stride, panel);
+        product_of(simd, precision, format)->multiply(simd, matrix, first, rows, x, tokens, y + first, stride, panel);
         return;
     }
     for (size_t row = first; row < first + rows; row++) {
@@ -174,7 +183,7 @@ void multiply_rows(const Simd *simd, Precision precision, const Matrix *matrix, 
     }
 }
 
-void unpack_rows(const Matrix *matrix, size_t first, size_t rows, float *values)
+static void unpack_rows(const Matrix *matrix, size_t first, size_t rows, float *values)
 {
     const size_t length = arranged_length(matrix->format, matrix->length);
     for (size_t row = 0; row < rows; row++) {
@@ -184,8 +193,15 @@ void unpack_rows(const Matrix *matrix, size_t first, size_t rows, float *values)
     }
 }
 
-void lay_out_float32(const float *rows, size_t length, size_t tokens, void *x)
+enum { PANEL_ROWS = 32 };
+
+size_t token_bytes_float32(size_t length) { return length * sizeof(float); }
+
+size_t panel_bytes_float32(size_t length) { return PANEL_ROWS * length * sizeof(float); }
+
+void lay_out_float32(const Format *format, const float *rows, size_t length, size_t tokens, void *x)
 {
+    (void)format;
     memcpy(x, rows, tokens * length * sizeof(float));
 }
 

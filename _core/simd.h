@@ -34,7 +34,8 @@ enum {
     /* Rows that a thread takes at a time: with many tokens, and with few. */
     TASK_ROWS = 128,
     FEW_ROWS = 32,
-    /* Tokens that are laid out together: every expert's tokens start at a multiple of it. */
+    /* Tokens that are laid out together: every expert's tokens start at a multiple of it, and have room for as many. As
+     * float32 rows a few of them take no more, whatever the product. */
     BLOCK_TOKENS = 16,
 };
 
@@ -50,6 +51,10 @@ typedef struct {
     void (*unpack)(const uint8_t *codes, const uint8_t *scales, float *values, size_t n);
     /* The same as pairs of bfloat16, for AMX alone; NULL where `unpack` and a conversion do. */
     void (*unpack_pairs)(const uint8_t *codes, const uint8_t *scales, uint16_t *pairs, size_t n);
+    /* As unsigned integers with scales, for VNNI alone, and what is added to make them unsigned; NULL where the format has
+     * no integers. */
+    void (*unpack_integers)(const uint8_t *codes, const uint8_t *scales, void *row, size_t n);
+    int32_t offset;
 } Format;
 
 /* Packed rows, one after the other, and how to read them. */
@@ -77,12 +82,12 @@ struct Simd;
 
 /* How more than DOT_TOKENS tokens are laid out and multiplied by up to TASK_ROWS rows. */
 typedef struct {
-    /* Bytes that a number of x takes, at least those of a float32. */
-    size_t bytes;
-    /* Bytes that the unpacked rows take for each number of one row. */
-    size_t panel_bytes;
+    /* Bytes that a token takes, at least those of a byte a number, and the unpacked rows together, for rows of this
+     * length. */
+    size_t (*token_bytes)(size_t length);
+    size_t (*panel_bytes)(size_t length);
     /* Lay out up to BLOCK_TOKENS arranged float32 rows of this length. */
-    void (*lay_out)(const float *rows, size_t length, size_t tokens, void *x);
+    void (*lay_out)(const Format *format, const float *rows, size_t length, size_t tokens, void *x);
     /* y[t * stride + r] = row r . x[t]; `panel` is where rows are unpacked. */
     void (*multiply)(const struct Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x,
                      size_t tokens, float *y, size_t stride, void *panel);
@@ -122,6 +127,7 @@ extern const Simd SIMD_SCALAR;
 #if MINIOSS_X86
 extern const Simd SIMD_AVX2;
 extern const Simd SIMD_AVX512;
+extern const Simd SIMD_AVX512_VNNI;
 extern const Simd SIMD_AMX;
 #endif
 
@@ -145,26 +151,38 @@ void multiply_rows(const Simd *simd, Precision precision, const Matrix *matrix, 
                    const void *x, size_t tokens, float *y, size_t stride, void *panel);
 
 /* The product of float32 instructions: for every level that has none of its own. */
-void lay_out_float32(const float *rows, size_t length, size_t tokens, void *x);
+size_t token_bytes_float32(size_t length);
+size_t panel_bytes_float32(size_t length);
+void lay_out_float32(const Format *format, const float *rows, size_t length, size_t tokens, void *x);
 void multiply_float32(const Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x, size_t tokens,
                       float *y, size_t stride, void *panel);
-enum { PANEL_ROWS = 32 };
-#define FLOAT32_PRODUCT {sizeof(float), PANEL_ROWS * sizeof(float), lay_out_float32, multiply_float32}
+#define FLOAT32_PRODUCT {token_bytes_float32, panel_bytes_float32, lay_out_float32, multiply_float32}
 
 #if MINIOSS_X86
-/* The products of tiles of bfloat16: float32 is the sum of three of them, exactly. */
-void lay_out_amx_float32(const float *rows, size_t length, size_t tokens, void *x);
-void lay_out_amx_bfloat16(const float *rows, size_t length, size_t tokens, void *x);
+/* AMX: the products of tiles of bfloat16. */
+size_t token_bytes_amx_float32(size_t length);
+size_t token_bytes_amx_bfloat16(size_t length);
+size_t panel_bytes_amx(size_t length);
+void lay_out_amx_float32(const Format *format, const float *rows, size_t length, size_t tokens, void *x);
+void lay_out_amx_bfloat16(const Format *format, const float *rows, size_t length, size_t tokens, void *x);
 void multiply_amx_float32(const Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x,
                           size_t tokens, float *y, size_t stride, void *panel);
 void multiply_amx_bfloat16(const Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x,
                            size_t tokens, float *y, size_t stride, void *panel);
-enum { AMX_FLOAT32_BYTES = 6, AMX_BFLOAT16_BYTES = 4, AMX_PANEL_BYTES = TASK_ROWS * 2 + 4 };
-#define AMX_FLOAT32_PRODUCT {AMX_FLOAT32_BYTES, AMX_PANEL_BYTES, lay_out_amx_float32, multiply_amx_float32}
-#define AMX_BFLOAT16_PRODUCT {AMX_BFLOAT16_BYTES, AMX_PANEL_BYTES, lay_out_amx_bfloat16, multiply_amx_bfloat16}
-/* Formats that have a short way to pairs of bfloat16. */
 void unpack_pairs_mxfp4(const uint8_t *codes, const uint8_t *scales, uint16_t *pairs, size_t n);
 void unpack_pairs_bfloat16(const uint8_t *codes, const uint8_t *scales, uint16_t *pairs, size_t n);
+#define AMX_FLOAT32_PRODUCT {token_bytes_amx_float32, panel_bytes_amx, lay_out_amx_float32, multiply_amx_float32}
+#define AMX_BFLOAT16_PRODUCT {token_bytes_amx_bfloat16, panel_bytes_amx, lay_out_amx_bfloat16, multiply_amx_bfloat16}
+
+/* AVX-512 VNNI: the product of 8-bit integers. */
+size_t token_bytes_vnni(size_t length);
+size_t panel_bytes_vnni(size_t length);
+void lay_out_vnni(const Format *format, const float *rows, size_t length, size_t tokens, void *x);
+void multiply_vnni(const Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x, size_t tokens,
+                   float *y, size_t stride, void *panel);
+void unpack_integers_mxfp4(const uint8_t *codes, const uint8_t *scales, void *row, size_t n);
+void unpack_integers_mxint8(const uint8_t *codes, const uint8_t *scales, void *row, size_t n);
+#define VNNI_PRODUCT {token_bytes_vnni, panel_bytes_vnni, lay_out_vnni, multiply_vnni}
 #endif
 
 /* Numbers that are kept as float32 (wide) or as bfloat16: a bias. */
@@ -201,9 +219,6 @@ void normalise(const float *x, const float *gain, size_t n, float eps, float *y)
 
 /* Turn the heads of one token: halves, not neighbours. */
 void turn_heads(const float *x, const float *cosine, const float *sine, size_t heads, size_t head_size, float *y);
-
-/* Rows of a matrix, unpacked into float32. */
-void unpack_rows(const Matrix *matrix, size_t first, size_t rows, float *values);
 
 /* e^x within two units in the last place: x = k ln 2 + r, a polynomial for e^r, and k into the exponent.
  * Written without branches or calls, so that compilers make vectors of it. */
