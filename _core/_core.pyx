@@ -250,10 +250,12 @@ def mix_experts(x_TD, routing, weights, alpha, limit, *, int threads=1, activati
     cdef Packed gate_up = pack(weights.gate_up), down = pack(weights.down)
     if gate_up is None or down is None or down.scales is None:
         return NotImplemented
-    if gate_up.length != x_TD.shape[1] or gate_up.rows != 2 * down.length or down.rows != x_TD.shape[1]:
+    T, E, D, F, A = len(x_TD), gate_up.matrices, down.rows, down.length, routing.expert_TA.shape[-1]
+    shapes = [array.shape for array in (x_TD, *weights, *routing)]
+    if shapes != [(T, D), (E, 2 * F, D), (E, 2 * F), (E, D, F), (E, D), (T, A), (T, A)]:
         return NotImplemented
     expert_P = np.ascontiguousarray(routing.expert_TA, np.intp).reshape(-1)
-    if expert_P.min() < 0 or expert_P.max() >= min(gate_up.matrices, down.matrices):
+    if not expert_P.size or expert_P.min() < 0 or expert_P.max() >= E:
         return NotImplemented
     return _mixed(x_TD, routing, weights, expert_P, gate_up, down, alpha, limit, threads, PRECISIONS[activations])
 
@@ -309,7 +311,7 @@ cdef class Biases:
     def __cinit__(self, bias_EN):
         bits = getattr(bias_EN, "bits", None)
         self.bias.wide = bits is None
-        self.held = np.ascontiguousarray(bias_EN, np.float32) if bits is None else np.ascontiguousarray(bits)
+        self.held = np.ascontiguousarray(bias_EN, np.float32) if bits is None else np.ascontiguousarray(bits, np.uint16)
         self.bias.numbers = <const void *><size_t>self.held.ctypes.data
         self.bias.length = self.held.shape[1]
 
@@ -322,7 +324,7 @@ cdef _mixed(
     cdef const Py_ssize_t[::1] expert = expert_P
     cdef Segments pairs = Segments(expert_P, gate_up.matrices, A)
     cdef Biases gate_up_bias = Biases(weights.gate_up_bias), down_bias = Biases(weights.down_bias)
-    cdef float[::1] share = np.ascontiguousarray(routing.weight_TA, np.float32).reshape(-1)
+    cdef const float[::1] share = np.ascontiguousarray(routing.weight_TA, np.float32).reshape(-1)
     cdef const float[:, ::1] x = np.ascontiguousarray(x_TD)
     cdef const Simd *level = simd
     cdef Matrix first_up = gate_up.first(), first_down = down.first(), matrix
@@ -420,6 +422,8 @@ cdef Heads heads_of(rows_SHK, held):
 
 def attend(query_TnK, key_SHK, value_SHK, sinks_n, window, *, int threads=1):
     """Twin of `minioss.attention.attend`: float32 queries, keys and values in float32 or bfloat16."""
+    if len(query_TnK.shape) != 3 or len(key_SHK.shape) != 3 or 0 in key_SHK.shape:
+        return NotImplemented
     T, n, K = query_TnK.shape
     S, H, _ = key_SHK.shape
     if query_TnK.dtype != np.float32 or sinks_n.dtype != np.float32 or not query_TnK.size or T > S:
@@ -460,7 +464,9 @@ cdef inline Heads later_head(Heads heads, size_t head, size_t head_size) noexcep
 
 def rms_norm(x_TD, gain_D, float eps, *, int threads=1):
     """Twin of `minioss.rmsnorm.rms_norm`, in float32."""
-    if x_TD.dtype != np.float32 or gain_D.dtype != np.float32 or not x_TD.size or gain_D.shape != x_TD.shape[1:]:
+    if x_TD.dtype != np.float32 or gain_D.dtype != np.float32 or not x_TD.size:
+        return NotImplemented
+    if x_TD.ndim != 2 or gain_D.shape != x_TD.shape[1:]:
         return NotImplemented
     cdef const float[:, ::1] x = np.ascontiguousarray(x_TD)
     cdef const float[::1] gain = np.ascontiguousarray(gain_D)
@@ -475,6 +481,8 @@ def rms_norm(x_TD, gain_D, float eps, *, int threads=1):
 def rotate(x_THK, rotation, *, int threads=1):
     """Twin of `minioss.rope.rotate`, in float32."""
     cos_Tk, sin_Tk = rotation
+    if x_THK.ndim != 3:
+        return NotImplemented
     T, H, K = x_THK.shape
     if x_THK.dtype != np.float32 or cos_Tk.dtype != np.float32 or sin_Tk.dtype != np.float32 or not x_THK.size:
         return NotImplemented

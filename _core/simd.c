@@ -87,14 +87,14 @@ size_t panel_bytes(const Simd *simd, Precision precision, const Format *format, 
     return panel > laying_out ? panel : laying_out;
 }
 
-/* To the nearest bfloat16, ties to even; NaN stays NaN. */
+/* To the nearest bfloat16, ties to even; NaN stays NaN, in its upper half too. */
 static void round_bfloat16(const float *x, float *rounded, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         uint32_t bits;
         memcpy(&bits, x + i, sizeof bits);
         const uint32_t nearest = (bits + 0x7FFFu + (bits >> 16 & 1)) & 0xFFFF0000u;
-        bits = (bits & 0x7FFFFFFFu) > 0x7F800000u ? bits : nearest;
+        bits = (bits & 0x7FFFFFFFu) > 0x7F800000u ? bits | 0x00400000u : nearest;
         memcpy(rounded + i, &bits, sizeof bits);
     }
 }
@@ -245,10 +245,16 @@ void multiply_float32(const Simd *simd, const Matrix *matrix, size_t first, size
 
 static float number(const Bias *bias, size_t index)
 {
-    if (bias->wide)
-        return ((const float *)bias->numbers)[index];
-    const uint32_t bits = (uint32_t)((const uint16_t *)bias->numbers)[index] << 16;
+    /* In a file numbers may start at any byte. */
+    const char *numbers = bias->numbers;
+    uint16_t upper;
     float value;
+    if (bias->wide) {
+        memcpy(&value, numbers + index * sizeof value, sizeof value);
+        return value;
+    }
+    memcpy(&upper, numbers + index * sizeof upper, sizeof upper);
+    const uint32_t bits = (uint32_t)upper << 16;
     memcpy(&value, &bits, sizeof value);
     return value;
 }

@@ -2,9 +2,9 @@
 
     value = integer * 2^(scale - 127)        integer from -127 to 127
 
-The scale is a bare exponent, as in MXFP4. A block's scale is the smallest that lets its
-largest number reach at most 127 (above it by less than half a step, it is cut to 127). So
-every number is exactly a bfloat16 number, and one byte and a thirty-second stand for two.
+The scale is a bare exponent, as in MXFP4. A block's scale is the one by which its largest number
+becomes at least 64 and less than 128 (what would be rounded to 128 is cut to 127). So every
+number is exactly a bfloat16 number, and one byte and a thirty-second stand for two.
 
 No checkpoint comes in this format: ``load(..., dense="int8")`` rounds the attention's maps
 and the unembedding to it once, which decoding then reads in half the time.

@@ -12,6 +12,7 @@ multiplied as any others.
 """
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -47,7 +48,7 @@ def to_int8(x_TD: NDArray[np.float32]) -> NDArray[np.float32]:
     padded[:, :D] = x_TD
     blocks = padded.reshape(T, -1, BLOCK)
     largest = np.abs(blocks).max(axis=-1, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         steps_in_one = np.where(largest < NEXT_TO_NOTHING, np.float32(0), np.float32(127) / largest)
         rounded = np.rint(blocks * steps_in_one) * (largest / np.float32(127))
     return rounded.reshape(T, -1)[:, :D]
@@ -76,11 +77,14 @@ def bindings(kernels_name: str | None, dtype: DTypeLike, threads: int | None, ac
         return chosen
     if np.dtype(dtype) == np.float64:
         raise InputError(f"dtype is float64 and activations is {activations!r}; expected float32 for one of them")
-    if not chosen:
-        return {"linear.matmul": functools.partial(_rounded_product, ACTIVATIONS[activations])}
-    rounded = {name: functools.partial(chosen[name], activations=activations) for name in ROUNDED_KERNELS}
-    return {**chosen, **rounded}
+    rounded = {
+        name: functools.partial(chosen[name], activations=activations) for name in ROUNDED_KERNELS if name in chosen
+    }
+    matmul = functools.partial(_rounded_matmul, ACTIVATIONS[activations], rounded.get("linear.matmul"))
+    return {**chosen, **rounded, "linear.matmul": matmul}
 
 
-def _rounded_product(rounding, x_TD: NDArray, weight_ND: Weight) -> NDArray:
-    return product(rounding(x_TD), weight_ND)
+def _rounded_matmul(rounding: Callable, kernel: Callable | None, x_TD: NDArray, weight_ND: Weight) -> NDArray:
+    """x is rounded whoever multiplies: the kernel, or NumPy where there is none or it cannot serve this weight."""
+    y_TN = NotImplemented if kernel is None else kernel(x_TD, weight_ND)
+    return product(rounding(x_TD), weight_ND) if y_TN is NotImplemented else y_TN

@@ -1,5 +1,6 @@
 """What all tests share: where the tokenizer's ranks come from, small models, and no silent skips on demand."""
 
+import importlib
 import os
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import minioss
+from minioss import kernels
 from tests.ranks import store_ranks
 
 settings.register_profile(
@@ -49,3 +51,16 @@ def tiny(tmp_path_factory):
 @pytest.fixture
 def random():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def core():
+    return importlib.import_module("minioss._core")
+
+
+@pytest.fixture(autouse=True)
+def best_level():
+    """A test that switches the instruction set leaves the best one behind."""
+    yield
+    if not kernels.MISSING:
+        kernels.instruction_set()

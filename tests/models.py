@@ -3,16 +3,18 @@
 import math
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from hypothesis import strategies as st
 
 import minioss
-from minioss import transformer
+from minioss import router, transformer
 from minioss.checkpoint.safetensors import DTYPES, header
 from minioss.checkpoint.shards import Shards
 from minioss.config import FULL, SLIDING
 from minioss.linear import linear
+from minioss.router import top_k
 
 MARGIN = 1e-5
 LARGEST_SHARE_LEFT_OUT = 0.02
@@ -139,6 +141,22 @@ def recorded_margins():
         yield margins
     finally:
         transformer.route = route
+
+
+@contextmanager
+def recorded_choices():
+    """Collect the router's choices, call by call: a list of (T, A)."""
+    choices = []
+    with mock.patch.object(router, "top_k", lambda *given: choices.append(top_k(*given)) or choices[-1]):
+        yield choices
+
+
+@contextmanager
+def held_choices(choices):
+    """Let the router choose as it did before, whatever its logits; how much each expert counts is still theirs to say."""
+    again = iter(choices)
+    with mock.patch.object(router, "top_k", lambda *_: next(again)):
+        yield
 
 
 class Comparison:

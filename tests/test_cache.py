@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 import minioss
 from minioss.cache import CHUNK, Cache
 from minioss.config import FULL
+from minioss.precision import to_bfloat16
 from tests.models import small_config
+from tests.twins import seeds
 
 pieces = st.lists(st.integers(1, 30), min_size=1, max_size=8)
 
@@ -42,6 +44,27 @@ def test_every_layer_sees_what_it_should(counts, window):
             first = 0 if config.layer_types[layer] == FULL else max(0, start - window + 1)
             assert seen == list(range(first, start + count))
     assert cache.length == sum(counts)
+
+
+@given(seeds, pieces, pieces, pieces, st.integers(1, 40))
+def test_bfloat16_storage_is_float32_rounded_in_half_the_bytes(random, before, lost, after, window):
+    config = small_config(sliding_window=window)
+    wide, narrow = Cache(config, "float32"), Cache(config, "float32", "bfloat16")
+
+    def same(counts):
+        for count in counts:
+            for layer in range(config.num_hidden_layers):
+                both = random.standard_normal((2, count, *wide.heads)).astype(np.float32)
+                for kept, rounded in zip(wide.extend(layer, *both), narrow.extend(layer, *both), strict=True):
+                    assert np.array_equal(rounded.decode(), to_bfloat16(kept))
+            wide.commit(count), narrow.commit(count)
+
+    same(before)
+    snapshots = wide.snapshot(), narrow.snapshot()
+    same(lost)
+    wide.restore(snapshots[0]), narrow.restore(snapshots[1])
+    same(after)
+    assert 2 * narrow.nbytes == wide.nbytes
 
 
 def test_memory_of_the_windows_stays_flat_and_full_layers_grow_in_chunks():
