@@ -60,6 +60,9 @@ size_t simd_levels(const Simd *levels[8])
             levels[count++] = &SIMD_AMX;
     }
 #endif
+#if MINIOSS_NEON
+    levels[count++] = &SIMD_NEON;
+#endif
     return count;
 }
 

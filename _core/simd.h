@@ -16,9 +16,19 @@
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define MINIOSS_X86 1
 #define TARGET(features) __attribute__((target(features)))
-#define INLINE static inline __attribute__((always_inline))
 #else
 #define MINIOSS_X86 0
+#endif
+
+#if defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
+#define MINIOSS_NEON 1
+#else
+#define MINIOSS_NEON 0
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define INLINE static inline __attribute__((always_inline))
+#else
 #define INLINE static inline
 #endif
 
@@ -129,6 +139,9 @@ extern const Simd SIMD_AVX2;
 extern const Simd SIMD_AVX512;
 extern const Simd SIMD_AVX512_VNNI;
 extern const Simd SIMD_AMX;
+#endif
+#if MINIOSS_NEON
+extern const Simd SIMD_NEON;
 #endif
 
 /* The levels that this processor has, slowest first; returns how many. */
