@@ -86,6 +86,11 @@ typedef struct {
     /* y[t * stride + r] = row r . x[t]; `panel` is where rows are unpacked. */
     void (*multiply)(const struct Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x,
                      size_t tokens, float *y, size_t stride, void *panel);
+    /* What multiplies, in a few words. */
+    const char *name;
+    /* Keep the instructions that multiply busy, in registers alone; returns how many operations of this product that
+     * was: a multiply-add is two. */
+    double (*spin)(size_t rounds);
 } Product;
 
 /* What x is rounded to before it is multiplied. */
@@ -149,7 +154,8 @@ void lay_out_float32(const float *rows, size_t length, size_t tokens, void *x);
 void multiply_float32(const Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x, size_t tokens,
                       float *y, size_t stride, void *panel);
 enum { PANEL_ROWS = 32 };
-#define FLOAT32_PRODUCT {sizeof(float), PANEL_ROWS * sizeof(float), lay_out_float32, multiply_float32}
+#define FLOAT32_PRODUCT(name, spin) \
+    {sizeof(float), PANEL_ROWS * sizeof(float), lay_out_float32, multiply_float32, name, spin}
 
 #if MINIOSS_X86
 /* The products of tiles of bfloat16: float32 is the sum of three of them, exactly. */
@@ -159,9 +165,13 @@ void multiply_amx_float32(const Simd *simd, const Matrix *matrix, size_t first, 
                           size_t tokens, float *y, size_t stride, void *panel);
 void multiply_amx_bfloat16(const Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x,
                            size_t tokens, float *y, size_t stride, void *panel);
+double spin_amx_float32(size_t rounds);
+double spin_amx_bfloat16(size_t rounds);
 enum { AMX_FLOAT32_BYTES = 6, AMX_BFLOAT16_BYTES = 4, AMX_PANEL_BYTES = TASK_ROWS * 2 + 4 };
-#define AMX_FLOAT32_PRODUCT {AMX_FLOAT32_BYTES, AMX_PANEL_BYTES, lay_out_amx_float32, multiply_amx_float32}
-#define AMX_BFLOAT16_PRODUCT {AMX_BFLOAT16_BYTES, AMX_PANEL_BYTES, lay_out_amx_bfloat16, multiply_amx_bfloat16}
+#define AMX_FLOAT32_PRODUCT {AMX_FLOAT32_BYTES, AMX_PANEL_BYTES, lay_out_amx_float32, multiply_amx_float32, \
+                             "AMX tiles of bfloat16, three a product", spin_amx_float32}
+#define AMX_BFLOAT16_PRODUCT {AMX_BFLOAT16_BYTES, AMX_PANEL_BYTES, lay_out_amx_bfloat16, multiply_amx_bfloat16, \
+                              "AMX tiles of bfloat16", spin_amx_bfloat16}
 /* Formats that have a short way to pairs of bfloat16. */
 void unpack_pairs_mxfp4(const uint8_t *codes, const uint8_t *scales, uint16_t *pairs, size_t n);
 void unpack_pairs_bfloat16(const uint8_t *codes, const uint8_t *scales, uint16_t *pairs, size_t n);
@@ -201,6 +211,9 @@ void normalise(const float *x, const float *gain, size_t n, float eps, float *y)
 
 /* Turn the heads of one token: halves, not neighbours. */
 void turn_heads(const float *x, const float *cosine, const float *sine, size_t heads, size_t head_size, float *y);
+
+/* Read bytes once, for the time that it takes: the sum of their words of 64 bits. */
+uint64_t read_bytes(const uint8_t *bytes, size_t count);
 
 /* Rows of a matrix, unpacked into float32. */
 void unpack_rows(const Matrix *matrix, size_t first, size_t rows, float *values);
