@@ -6,12 +6,13 @@ NotImplemented, and the NumPy function runs.
 """
 
 import threading
+import time
 
 import numpy as np
 
 from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memset
-from libc.stdint cimport int8_t, uint8_t, uint16_t
+from libc.stdint cimport int8_t, uint8_t, uint16_t, uint64_t
 
 
 cdef extern from "simd.h" nogil:
@@ -23,8 +24,13 @@ cdef extern from "simd.h" nogil:
     ctypedef struct Format:
         pass
 
+    ctypedef struct Product:
+        const char *name
+        double (*spin)(size_t rounds) noexcept nogil
+
     ctypedef struct Simd:
         const char *name
+        Product products[3]
         Format mxfp4
         Format mxint8
         Format bfloat16
@@ -66,6 +72,7 @@ cdef extern from "simd.h" nogil:
     void attend_head(
         const Simd *simd, const float *query, Heads key, Heads value, const float *sinks, size_t tokens, size_t group,
         size_t head_size, size_t first_position, size_t window, float *mixed, size_t stride)
+    uint64_t read_bytes(const uint8_t *bytes, size_t count)
     void quantize_row(const float *x, size_t n, int8_t *integers, uint8_t *scales)
     void normalise(const float *x, const float *gain, size_t n, float eps, float *y)
     void turn_heads(
@@ -102,6 +109,43 @@ def use(name):
 
 
 PRECISIONS = {"float32": FLOAT32, "bfloat16": BFLOAT16, "int8": INT8}
+
+
+def products():
+    """What multiplies many tokens at once, by the type of the activations."""
+    return {name: simd.products[<int>precision].name.decode() for name, precision in PRECISIONS.items()}
+
+
+def peak(*, int threads=1, activations="float32"):
+    """Operations a second of what multiplies many tokens, in registers alone: the best of five short runs."""
+    cdef Product product = simd.products[<int>PRECISIONS[activations]]
+    cdef size_t rounds = 1024
+    cdef double operations, best = 0
+    cdef Py_ssize_t index
+    cdef int runs = 0
+    while runs < 5:
+        operations = 0
+        start = time.perf_counter()
+        for index in prange(threads, nogil=True, num_threads=threads, schedule="static"):
+            operations += product.spin(rounds)
+        seconds = time.perf_counter() - start
+        if seconds < 0.015:
+            rounds *= 2
+        else:
+            runs += 1
+            best = max(best, operations / seconds)
+    return best
+
+
+def read_seconds(const uint8_t[::1] buffer, *, int threads=1):
+    """The seconds that all threads together take to read a buffer once."""
+    cdef Py_ssize_t part = 1 << 20, size = buffer.shape[0], index
+    cdef const uint8_t *bytes = &buffer[0] if size else NULL
+    cdef uint64_t total = 0
+    start = time.perf_counter()
+    for index in prange((size + part - 1) // part, nogil=True, num_threads=threads, schedule="dynamic"):
+        total += read_bytes(bytes + index * part, min(part, size - index * part))
+    return time.perf_counter() - start
 
 
 cdef class Packed:

@@ -249,12 +249,32 @@ AVX2 static void swiglu(const float *gate_up, float *activation, size_t count, f
     swiglu_of(gate_up, activation, count, alpha, limit);
 }
 
+AVX2 static double spin(size_t rounds)
+{
+    enum { CHAINS = 12 };
+    volatile float given = 0.5f, kept;
+    const __m256 half = _mm256_set1_ps(given);
+    __m256 sums[CHAINS];
+    for (int chain = 0; chain < CHAINS; chain++)
+        sums[chain] = half;
+    for (size_t round = 0; round < rounds; round++)
+#pragma GCC unroll 12
+        for (int chain = 0; chain < CHAINS; chain++)
+            sums[chain] = _mm256_fmadd_ps(sums[chain], half, half);
+    for (int chain = 0; chain < CHAINS; chain++)
+        kept = sum_of(sums[chain]);
+    (void)kept;
+    return 2.0 * LANES * CHAINS * (double)rounds;
+}
+
+#define AVX2_PRODUCT FLOAT32_PRODUCT("float32 in AVX2 and FMA", spin)
+
 const Simd SIMD_AVX2 = {
     .name = "avx2",
     .mxfp4 = {BLOCK, EVEN_THEN_ODD, dot_mxfp4, unpack_mxfp4, NULL, NULL, 0},
     .mxint8 = {BLOCK, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0},
     .bfloat16 = {BLOCK, EVEN_THEN_ODD, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0},
-    .products = {FLOAT32_PRODUCT, FLOAT32_PRODUCT, FLOAT32_PRODUCT},
+    .products = {AVX2_PRODUCT, AVX2_PRODUCT, AVX2_PRODUCT},
     .tile_tokens = TILE_TOKENS,
     .tile = tile,
     .mix = mix,

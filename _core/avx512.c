@@ -306,12 +306,32 @@ AVX512 static void swiglu(const float *gate_up, float *activation, size_t count,
     swiglu_of(gate_up, activation, count, alpha, limit);
 }
 
+AVX512 static double spin(size_t rounds)
+{
+    enum { CHAINS = 16 };
+    volatile float given = 0.5f, kept;
+    const __m512 half = _mm512_set1_ps(given);
+    __m512 sums[CHAINS];
+    for (int chain = 0; chain < CHAINS; chain++)
+        sums[chain] = half;
+    for (size_t round = 0; round < rounds; round++)
+#pragma GCC unroll 16
+        for (int chain = 0; chain < CHAINS; chain++)
+            sums[chain] = _mm512_fmadd_ps(sums[chain], half, half);
+    for (int chain = 0; chain < CHAINS; chain++)
+        kept = _mm512_reduce_add_ps(sums[chain]);
+    (void)kept;
+    return 2.0 * LANES * CHAINS * (double)rounds;
+}
+
+#define AVX512_PRODUCT FLOAT32_PRODUCT("float32 in AVX-512", spin)
+
 const Simd SIMD_AVX512 = {
     .name = "avx512",
     .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, NULL, NULL, 0},
     .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0},
     .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0},
-    .products = {FLOAT32_PRODUCT, FLOAT32_PRODUCT, FLOAT32_PRODUCT},
+    .products = {AVX512_PRODUCT, AVX512_PRODUCT, AVX512_PRODUCT},
     .tile_tokens = TILE_TOKENS,
     .tile = tile,
     .mix = mix,
@@ -325,7 +345,7 @@ const Simd SIMD_AVX512_VNNI = {
     .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, NULL, unpack_integers_mxfp4, 12},
     .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, unpack_integers_mxint8, 128},
     .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0},
-    .products = {FLOAT32_PRODUCT, FLOAT32_PRODUCT, VNNI_PRODUCT},
+    .products = {AVX512_PRODUCT, AVX512_PRODUCT, VNNI_PRODUCT},
     .tile_tokens = TILE_TOKENS,
     .tile = tile,
     .mix = mix,

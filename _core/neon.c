@@ -223,12 +223,31 @@ static void swiglu(const float *gate_up, float *activation, size_t count, float 
     swiglu_of(gate_up, activation, count, alpha, limit);
 }
 
+static double spin(size_t rounds)
+{
+    enum { CHAINS = 16 };
+    volatile float given = 0.5f, kept;
+    const float32x4_t half = vdupq_n_f32(given);
+    float32x4_t sums[CHAINS];
+    for (int chain = 0; chain < CHAINS; chain++)
+        sums[chain] = half;
+    for (size_t round = 0; round < rounds; round++)
+        for (int chain = 0; chain < CHAINS; chain++)
+            sums[chain] = vfmaq_f32(sums[chain], half, half);
+    for (int chain = 0; chain < CHAINS; chain++)
+        kept = vaddvq_f32(sums[chain]);
+    (void)kept;
+    return 2.0 * 4 * CHAINS * (double)rounds;
+}
+
+#define NEON_PRODUCT FLOAT32_PRODUCT("float32 in NEON", spin)
+
 const Simd SIMD_NEON = {
     .name = "neon",
-    .mxfp4 = {BLOCK, EVEN_THEN_ODD, dot_mxfp4, unpack_mxfp4, NULL},
-    .mxint8 = {BLOCK, IN_ORDER, dot_mxint8, unpack_mxint8, NULL},
-    .bfloat16 = {BLOCK, IN_ORDER, dot_bfloat16, unpack_bfloat16, NULL},
-    .products = {FLOAT32_PRODUCT, FLOAT32_PRODUCT, FLOAT32_PRODUCT},
+    .mxfp4 = {BLOCK, EVEN_THEN_ODD, dot_mxfp4, unpack_mxfp4, NULL, NULL, 0},
+    .mxint8 = {BLOCK, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0},
+    .bfloat16 = {BLOCK, IN_ORDER, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0},
+    .products = {NEON_PRODUCT, NEON_PRODUCT, NEON_PRODUCT},
     .tile_tokens = TILE_TOKENS,
     .tile = tile,
     .mix = mix,

@@ -131,12 +131,29 @@ static void swiglu(const float *gate_up, float *activation, size_t count, float 
     swiglu_of(gate_up, activation, count, alpha, limit);
 }
 
+static double spin(size_t rounds)
+{
+    enum { CHAINS = 48 };
+    volatile float given = 0.5f, kept;
+    const float half = given;
+    float sums[CHAINS] = {0};
+    for (size_t round = 0; round < rounds; round++)
+        for (size_t lane = 0; lane < CHAINS; lane++)
+            sums[lane] = sums[lane] * half + half;
+    for (size_t lane = 0; lane < CHAINS; lane++)
+        kept = sums[lane];
+    (void)kept;
+    return 2.0 * CHAINS * (double)rounds;
+}
+
+#define SCALAR_PRODUCT FLOAT32_PRODUCT("float32 in plain C", spin)
+
 const Simd SIMD_SCALAR = {
     .name = "scalar",
     .mxfp4 = {BLOCK, IN_ORDER, dot_mxfp4, unpack_mxfp4, NULL, NULL, 0},
     .mxint8 = {BLOCK, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0},
     .bfloat16 = {BLOCK, IN_ORDER, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0},
-    .products = {FLOAT32_PRODUCT, FLOAT32_PRODUCT, FLOAT32_PRODUCT},
+    .products = {SCALAR_PRODUCT, SCALAR_PRODUCT, SCALAR_PRODUCT},
     .tile_tokens = 16,
     .tile = tile,
     .mix = mix,

@@ -101,6 +101,11 @@ typedef struct {
     /* y[t * stride + r] = row r . x[t]; `panel` is where rows are unpacked. */
     void (*multiply)(const struct Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x,
                      size_t tokens, float *y, size_t stride, void *panel);
+    /* What multiplies, in a few words. */
+    const char *name;
+    /* Keep the instructions that multiply busy, in registers alone; returns how many operations of this product that
+     * was: a multiply-add is two. */
+    double (*spin)(size_t rounds);
 } Product;
 
 /* What x is rounded to before it is multiplied. */
@@ -169,7 +174,8 @@ size_t panel_bytes_float32(size_t length);
 void lay_out_float32(const Format *format, const float *rows, size_t length, size_t tokens, void *x);
 void multiply_float32(const Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x, size_t tokens,
                       float *y, size_t stride, void *panel);
-#define FLOAT32_PRODUCT {token_bytes_float32, panel_bytes_float32, lay_out_float32, multiply_float32}
+#define FLOAT32_PRODUCT(name, spin) \
+    {token_bytes_float32, panel_bytes_float32, lay_out_float32, multiply_float32, name, spin}
 
 #if MINIOSS_X86
 /* AMX: the products of tiles of bfloat16. */
@@ -182,10 +188,14 @@ void multiply_amx_float32(const Simd *simd, const Matrix *matrix, size_t first, 
                           size_t tokens, float *y, size_t stride, void *panel);
 void multiply_amx_bfloat16(const Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x,
                            size_t tokens, float *y, size_t stride, void *panel);
+double spin_amx_float32(size_t rounds);
+double spin_amx_bfloat16(size_t rounds);
 void unpack_pairs_mxfp4(const uint8_t *codes, const uint8_t *scales, uint16_t *pairs, size_t n);
 void unpack_pairs_bfloat16(const uint8_t *codes, const uint8_t *scales, uint16_t *pairs, size_t n);
-#define AMX_FLOAT32_PRODUCT {token_bytes_amx_float32, panel_bytes_amx, lay_out_amx_float32, multiply_amx_float32}
-#define AMX_BFLOAT16_PRODUCT {token_bytes_amx_bfloat16, panel_bytes_amx, lay_out_amx_bfloat16, multiply_amx_bfloat16}
+#define AMX_FLOAT32_PRODUCT {token_bytes_amx_float32, panel_bytes_amx, lay_out_amx_float32, multiply_amx_float32, \
+                             "AMX tiles of bfloat16, three a product", spin_amx_float32}
+#define AMX_BFLOAT16_PRODUCT {token_bytes_amx_bfloat16, panel_bytes_amx, lay_out_amx_bfloat16, multiply_amx_bfloat16, \
+                              "AMX tiles of bfloat16", spin_amx_bfloat16}
 
 /* AVX-512 VNNI: the product of 8-bit integers. */
 size_t token_bytes_vnni(size_t length);
@@ -195,7 +205,8 @@ void multiply_vnni(const Simd *simd, const Matrix *matrix, size_t first, size_t 
                    float *y, size_t stride, void *panel);
 void unpack_integers_mxfp4(const uint8_t *codes, const uint8_t *scales, void *row, size_t n);
 void unpack_integers_mxint8(const uint8_t *codes, const uint8_t *scales, void *row, size_t n);
-#define VNNI_PRODUCT {token_bytes_vnni, panel_bytes_vnni, lay_out_vnni, multiply_vnni}
+double spin_vnni(size_t rounds);
+#define VNNI_PRODUCT {token_bytes_vnni, panel_bytes_vnni, lay_out_vnni, multiply_vnni, "8-bit integers in AVX-512 VNNI", spin_vnni}
 #endif
 
 /* Numbers that are kept as float32 (wide) or as bfloat16: a bias. */
@@ -232,6 +243,9 @@ void normalise(const float *x, const float *gain, size_t n, float eps, float *y)
 
 /* Turn the heads of one token: halves, not neighbours. */
 void turn_heads(const float *x, const float *cosine, const float *sine, size_t heads, size_t head_size, float *y);
+
+/* Read bytes once, for the time that it takes: the sum of their words of 64 bits. */
+uint64_t read_bytes(const uint8_t *bytes, size_t count);
 
 /* e^x within two units in the last place: x = k ln 2 + r, a polynomial for e^r, and k into the exponent.
  * Written without branches or calls, so that compilers make vectors of it. */

@@ -201,4 +201,21 @@ VNNI void multiply_vnni(const Simd *simd, const Matrix *matrix, size_t first, si
     }
 }
 
+VNNI double spin_vnni(size_t rounds)
+{
+    enum { CHAINS = 16, OPERATIONS = 2 * 64 };
+    volatile int given = 1;
+    const __m512i ones = _mm512_set1_epi8((char)given);
+    __m512i sums[CHAINS];
+    for (int chain = 0; chain < CHAINS; chain++)
+        sums[chain] = ones;
+    for (size_t round = 0; round < rounds; round++)
+#pragma GCC unroll 16
+        for (int chain = 0; chain < CHAINS; chain++)
+            sums[chain] = _mm512_dpbusd_epi32(sums[chain], ones, ones);
+    for (int chain = 0; chain < CHAINS; chain++)
+        given = _mm512_reduce_add_epi32(sums[chain]);
+    return (double)OPERATIONS * CHAINS * (double)rounds;
+}
+
 #endif

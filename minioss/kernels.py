@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from minioss.errors import InputError
 
@@ -126,3 +126,18 @@ def instruction_set() -> str | None:
         raise InputError(f"MINIOSS_SIMD is {wanted!r}; this processor has {', '.join(_core.available())}")
     _core.use(wanted)
     return wanted
+
+
+def products() -> dict[str, str]:
+    """What multiplies more than a few tokens at once, by the type of the activations. Empty without kernels."""
+    return _core.products() if instruction_set() else {}
+
+
+def peak(activations: str, threads: int) -> float | None:
+    """Operations a second of what multiplies many tokens (`products`), in registers alone. None without kernels."""
+    return _core.peak(threads=threads, activations=activations) if instruction_set() else None
+
+
+def read_seconds(buffer: NDArray[np.uint8], threads: int) -> float | None:
+    """The seconds that all threads together take to read a contiguous buffer once. None without kernels."""
+    return None if MISSING else _core.read_seconds(buffer, threads=threads)

@@ -70,7 +70,8 @@ def test_kernels_and_types(small):
         for more in ((), ("--kernels", "numpy"))
     }
     assert len(texts) == 1
-    assert run("generate", small, "x", "--dtype", "float64", "--max-new-tokens", 2).returncode == 0
+    for options in (("--dtype", "float64"), ("--activations", "int8", "--dense", "int8", "--cache", "bfloat16")):
+        assert run("generate", small, "x", "--max-new-tokens", 2, *options).returncode == 0
 
 
 def test_logprobs(small):
@@ -167,13 +168,27 @@ def test_info(small):
     assert "layers      2 see a window of 8 tokens, 1 see all" in done.stdout
     assert "tokenizer   272 tokens" in done.stdout
     assert "check       every number is finite" in done.stdout
+    assert re.search(r"\npages +(\d+ [KM]iB for .* touched so far|the system does not say)", done.stdout)
+
+
+@pytest.mark.skipif(bool(minioss.kernels.MISSING), reason="the extension is not built")
+def test_info_says_what_multiplies(small):
+    done = run("info", small, env=os.environ | {"MINIOSS_SIMD": "scalar"})
+    assert (
+        "prompts     float32 activations: float32 in plain C\n"
+        "            bfloat16 activations: as float32, after rounding\n"
+        "            int8 activations: as float32, after rounding\n"
+    ) in done.stdout
+    names = minioss.kernels.products()
+    assert f"prompts     float32 activations: {names['float32']}\n" in run("info", small).stdout
 
 
 def test_info_adds_up_what_the_released_model_is(tmp_path, monkeypatch, capsys):
     """The figures of the real 20b, from files of the full size that hold nothing."""
     from minioss.checkpoint import synthetic
-    from minioss.checkpoint.loading import open_checkpoint
-    from minioss.cli.info import bytes_by_part, cache_bytes
+    from minioss.checkpoint.loading import open_checkpoint, read_weights
+    from minioss.cli.info import cache_bytes
+    from minioss.parts import multiply_adds, parts
 
     monkeypatch.setattr(synthetic.safetensors, "write", write_sparse)
     config = minioss.preset("20b")
@@ -181,15 +196,17 @@ def test_info_adds_up_what_the_released_model_is(tmp_path, monkeypatch, capsys):
         minioss.synthesize(tmp_path / "20b", config)
     except minioss.InputError:
         pytest.fail("the file system has no room even for sparse files")
-    stored, read, count, active = bytes_by_part(open_checkpoint(tmp_path / "20b"))
-    assert sum(stored.values()) / 1e9 == pytest.approx(13.76, abs=0.01)
-    assert {part: round(read[part] / 1e9, 2) for part in ("experts", "attention", "unembedding")} == {
+    weights = read_weights(open_checkpoint(tmp_path / "20b"))
+    found = parts(weights, config)
+    assert found["all"].nbytes / 1e9 == pytest.approx(13.76, abs=0.01)
+    assert {part: round(found[part].nbytes_read / 1e9, 2) for part in ("experts", "attention", "unembedding")} == {
         "experts": 1.27,
         "attention": 1.27,
         "unembedding": 1.16,
     }
     # The model card says 20.9 billion parameters, of which 3.6 billion are active.
-    assert round(sum(count.values()) / 1e9, 1) == 20.9 and round(sum(active.values()) / 1e9, 1) == 3.6
+    assert round(found["all"].parameters / 1e9, 1) == 20.9 and round(found["all"].active / 1e9, 1) == 3.6
+    assert [round(2 * count / 1e9, 1) for count in multiply_adds(weights, config)] == [6.1, 1.2]
     assert cache_bytes(config) == (49152, 6291456)
 
 
@@ -243,6 +260,25 @@ def test_synth_on_a_disk_that_fills_up(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "m")], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.endswith("is full (File too large); nothing was kept\n")
     assert list(tmp_path.iterdir()) == []
+
+
+# bench
+
+
+def test_bench_refuses_what_cannot_be_measured(small, tmp_path):
+    assert "there is no folder" in refused("bench", tmp_path / "nowhere")
+    assert "prompt_tokens is 0; expected at least 1" in refused("bench", small, "--prompt-tokens", "8,0")
+    assert "new_tokens is -1; expected at least 1" in refused("bench", small, "--new-tokens", "-1")
+    assert "batch is 0; expected at least 1" in refused("bench", small, "--batch", 0)
+    assert "a depth is -1; expected 0 or more" in refused("bench", small, "--depths=-1")
+    assert "argument --depths: 'deep' is no list of integers like 0,2048" in refused("bench", small, "--depths", "deep")
+    assert "prompt_tokens is 131073; expected at most max_position_embeddings = 131072" in refused(
+        "bench", small, "--prompt-tokens", 131073
+    )
+    assert "64 new tokens at depth 131072 make 131136; expected at most max_position_embeddings = 131072" in refused(
+        "bench", small, "--depths", 131072
+    )
+    assert "threads is 0; expected 1 to 1024" in refused("bench", small, "--threads", 0)
 
 
 # The terminal
@@ -308,6 +344,6 @@ def test_a_terminal_that_lacks_a_character_gets_another(small):
 
 def test_version_and_help():
     assert run("--version").stdout == f"minioss {minioss.__version__}\n"
-    for command in ("", "info", "generate", "synth"):
+    for command in ("", "info", "generate", "bench", "synth"):
         assert run(*command.split(), "--help").returncode == 0
     assert "the following arguments are required: COMMAND" in refused()

@@ -20,9 +20,9 @@ ROOMS = [
     ["attention", "router", "prompts"],
     ["experts"],
     ["transformer"],
-    ["model"],
+    ["model", "parts"],
     ["checkpoint"],
-    ["text"],
+    ["text", "bench"],
     ["cli"],
     ["__init__", "__main__"],
 ]

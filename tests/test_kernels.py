@@ -532,3 +532,32 @@ def test_what_cannot_be_is_refused(tiny, monkeypatch):
     monkeypatch.setattr(kernels, "MISSING", "No module named 'minioss._core'")
     with pytest.raises(minioss.InputError, match="the extension minioss._core is not there"):
         minioss.load(tiny, kernels="cython")
+
+
+# Measuring
+
+
+@needs_core
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_product_has_a_name_and_a_peak(core, level):
+    core.use(level)
+    assert list(core.products()) == ["float32", "bfloat16", "int8"]
+    for activations, name in core.products().items():
+        assert name.isascii() and len(name) < 60
+        for count in (1, 3):
+            assert 1e6 < core.peak(threads=count, activations=activations) < 1e15
+
+
+@needs_core
+@pytest.mark.parametrize("size", [0, 1, 127, 2**20, 3 * 2**20 + 5])
+def test_reading_takes_time(core, size):
+    buffer = unaligned(np.random.default_rng(0), (size,))
+    for count in (1, 3):
+        assert 0 < core.read_seconds(buffer, threads=count) < 60
+
+
+@needs_core
+def test_only_contiguous_bytes_are_read(core):
+    for buffer in (np.zeros(8, np.uint8)[::2], np.zeros(8), np.zeros((2, 2), np.uint8)):
+        with pytest.raises(ValueError):
+            core.read_seconds(buffer, threads=1)

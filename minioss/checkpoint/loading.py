@@ -74,9 +74,7 @@ def load(
         Where the folder, the config, a tensor or an option is not as it should be.
     """
     checkpoint = open_checkpoint(folder)
-    layers = [_layer(checkpoint, layer) for layer in range(checkpoint.config.num_hidden_layers)]
-    embedding, norm, unembedding = (checkpoint.read(part) for part in ("embedding", "norm", "unembedding"))
-    weights = Weights(embedding, layers, norm, unembedding)
+    weights = read_weights(checkpoint)
     model = Model(checkpoint.config, weights, dtype, kernels, threads, activations, cache, stop_tokens(Path(folder)))
     if dense not in ("bfloat16", "int8"):
         raise InputError(f"dense is {dense!r}; expected 'bfloat16' or 'int8'")
@@ -116,6 +114,13 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     for tensor in tensors.values():
         _check(shards, tensor)
     return Checkpoint(folder, config, layout, mxfp4, shards, tensors)
+
+
+def read_weights(checkpoint: Checkpoint) -> Weights:
+    """All weights, mapped from disk."""
+    layers = [_layer(checkpoint, layer) for layer in range(checkpoint.config.num_hidden_layers)]
+    embedding, norm, unembedding = (checkpoint.read(part) for part in ("embedding", "norm", "unembedding"))
+    return Weights(embedding, layers, norm, unembedding)
 
 
 def read_config(folder: Path) -> tuple[Config, str]:

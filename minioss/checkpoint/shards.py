@@ -41,6 +41,11 @@ class Shards:
         """The names of all files."""
         return sorted(set(self._file_of.values()))
 
+    @property
+    def paths(self) -> list[Path]:
+        """Where all files are."""
+        return [self.folder / name for name in self.files]
+
     def entry(self, name: str) -> Entry:
         """Type, shape and place of a tensor."""
         return self._holder(name).entries[name]

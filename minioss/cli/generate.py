@@ -10,6 +10,7 @@ import tiktoken
 
 from minioss import machine
 from minioss.checkpoint.loading import load
+from minioss.cli.options import add_model_options, model_options
 from minioss.cli.progress import ProgressBar
 from minioss.errors import InputError
 from minioss.model import Model
@@ -40,17 +41,15 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same text")
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before TEXT (may be repeated)")
     parser.add_argument("--logprobs", type=int, metavar="N", help="instead of text, a line a token, with the N best")
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    parser.add_argument("--kernels", choices=("numpy", "cython"), help="cython where it is built, unless you say")
-    parser.add_argument("--threads", type=int, metavar="N", help="of the kernels; unless you say, one a processor")
     parser.add_argument("--verbose", action="store_true", help="tokens a second and memory, on stderr")
+    add_model_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Load, continue, print."""
     folder, prompts = _inputs(options)
-    model = load(folder, options.dtype, options.kernels, options.threads)
+    model = load(folder, **model_options(options))
     encoding = load_tokenizer(folder, model.config.vocab_size)
     ids = [encoding.encode(prompt, allowed_special="all") for prompt in prompts]
     if options.prompts:

@@ -1,20 +1,21 @@
 """``minioss info``: what is in a model folder, and whether this machine can hold it."""
 
 import argparse
-import math
-from collections import Counter
 from pathlib import Path
+
+import numpy as np
 
 from minioss import kernels, machine
 from minioss.checkpoint.checking import find_not_finite
-from minioss.checkpoint.loading import Checkpoint, open_checkpoint
+from minioss.checkpoint.loading import Checkpoint, open_checkpoint, read_weights
 from minioss.cli.progress import ProgressBar
+from minioss.cli.units import pages, scaled, size
 from minioss.config import FULL, Config
 from minioss.errors import InputError, NotFiniteError
-from minioss.mxfp4 import BLOCK, BYTES_PER_BLOCK
+from minioss.linear import decode
+from minioss.parts import Part, parts
 from minioss.text.tokenizer import load_tokenizer
-
-PARTS = ("embedding", "attention", "router", "experts", "norms", "unembedding")
+from minioss.transformer import Weights
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -28,12 +29,14 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the facts; with --check also read every number."""
     checkpoint = open_checkpoint(options.folder)
+    weights = read_weights(checkpoint)
+    found = parts(weights, checkpoint.config)
     for name, value in _shape(checkpoint) + _runs_with(checkpoint):
         print(f"{name:11} {value}")
     print()
-    _print_bytes(checkpoint)
+    _print_parts(found)
     print()
-    for name, value in _what_fits(checkpoint):
+    for name, value in [*_what_fits(checkpoint.config, found["all"].nbytes), *_pages(checkpoint, weights)]:
         print(f"{name:11} {value}")
     return _check(checkpoint) if options.check else 0
 
@@ -83,69 +86,53 @@ def _runs_with(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         built = f"NumPy alone: {kernels.MISSING}"
     else:
         built = f"Cython with {kernels.instruction_set()}, {kernels.default_threads()} thread(s), for {', '.join(kernels.CYTHON)}"
-    return [("tokenizer", tokenizer), ("kernels", built)]
+    return [("tokenizer", tokenizer), ("kernels", built), *_products()]
 
 
-def _print_bytes(checkpoint: Checkpoint) -> None:
-    stored, read, count, active = bytes_by_part(checkpoint)
+def _products() -> list[tuple[str, str]]:
+    """For each type of activations, what multiplies the many tokens of a prompt."""
+    names = kernels.products()
+    lines = []
+    for rung, name in names.items():
+        rounded = rung != "float32" and name == names["float32"]
+        what = "as float32, after rounding" if rounded else name
+        lines.append(("" if lines else "prompts", f"{rung} activations: {what}"))
+    return lines
+
+
+def _print_parts(found: dict[str, Part]) -> None:
     print(f"{'part':11} {'parameters':>12} {'bytes':>10} {'a token reads':>14}")
-    for part in PARTS:
-        print(f"{part:11} {_count(count[part]):>12} {_size(stored[part]):>10} {_size(read[part]):>14}")
-    total = [sum(column.values()) for column in (count, stored, read)]
-    print(f"{'all':11} {_count(total[0]):>12} {_size(total[1]):>10} {_size(total[2]):>14}")
-    print(f"{_count(sum(active.values()))} parameters are active for a token, the embedding's one row included")
+    for name, part in found.items():
+        print(f"{name:11} {scaled(part.parameters):>12} {size(part.nbytes):>10} {size(part.nbytes_read):>14}")
+    print(f"{scaled(found['all'].active)} parameters are active for a token, the embedding's one row included")
 
 
-def bytes_by_part(checkpoint: Checkpoint) -> tuple[Counter, Counter, Counter, Counter]:
-    """By part: bytes stored, bytes that a decoded token reads, parameters, parameters active for a token."""
-    config = checkpoint.config
-    stored, read, count, active = Counter(), Counter(), Counter(), Counter()
-    for tensor in checkpoint.tensors.values():
-        part = _part_of(tensor.part)
-        entry = checkpoint.shards.entry(tensor.name)
-        share = {"embedding": 1 / config.vocab_size, "experts": config.num_experts_per_tok / config.num_local_experts}
-        numbers = _numbers_in(tensor.part, tensor.shape)
-        stored[part] += entry.stop - entry.start
-        read[part] += round((entry.stop - entry.start) * share.get(part, 1))
-        count[part] += numbers
-        active[part] += round(numbers * share.get(part, 1))
-    return stored, read, count, active
-
-
-def _part_of(part: str) -> str:
-    if part in ("norm", "attention_norm", "experts_norm"):
-        return "norms"
-    if part.startswith(("gate_up", "down")):
-        return "experts"
-    return part.split(".")[0] if part.startswith(("embedding", "unembedding", "router")) else "attention"
-
-
-def _numbers_in(part: str, shape: tuple[int, ...]) -> int:
-    if part.endswith(".scales"):
-        return 0
-    return math.prod(shape) * (BLOCK // BYTES_PER_BLOCK if part.endswith(".blocks") else 1)
-
-
-def _what_fits(checkpoint: Checkpoint) -> list[tuple[str, str]]:
-    a_token, windows = cache_bytes(checkpoint.config)
-    context = checkpoint.config.max_position_embeddings
+def _what_fits(config: Config, weights: int) -> list[tuple[str, str]]:
+    a_token, windows = cache_bytes(config)
+    context = config.max_position_embeddings
     whole = a_token * context + windows
     lines = [
         (
             "cache",
-            f"{_size(a_token)} a token and {_size(windows)} for the windows; {_size(whole)} for {context} tokens (float32)",
+            f"{size(a_token)} a token and {size(windows)} for the windows; {size(whole)} for {context} tokens (float32)",
         )
     ]
     total = machine.total_memory()
     if total is None:
         return lines
-    weights = sum(bytes_by_part(checkpoint)[0].values())
     if weights > total:
-        verdict = f"the weights ({_size(weights)}) do not fit and are read from disk again for each token"
+        verdict = f"the weights ({size(weights)}) do not fit and are read from disk again for each token"
     else:
         left = max(0, min(context, (total - weights - windows) // max(a_token, 1)))
-        verdict = f"the weights ({_size(weights)}) fit, with room for {left} tokens of cache"
-    return [*lines, ("memory", f"{_size(total)}: {verdict}")]
+        verdict = f"the weights ({size(weights)}) fit, with room for {left} tokens of cache"
+    return [*lines, ("memory", f"{size(total)}: {verdict}")]
+
+
+def _pages(checkpoint: Checkpoint, weights: Weights) -> list[tuple[str, str]]:
+    """The pages that the weights are mapped in, known once a little is read: of each layer, a row of an expert."""
+    for layer in weights.layers:
+        decode(layer.experts.gate_up[0, :1], np.float32)
+    return [("pages", pages(machine.mapped_pages(checkpoint.shards.paths)))]
 
 
 def cache_bytes(config: Config) -> tuple[int, int]:
@@ -164,19 +151,3 @@ def _check(checkpoint: Checkpoint) -> int:
         raise NotFiniteError(f"{len(faults)} tensor(s) of {Path(checkpoint.folder)} hold numbers that are none")
     print("check       every number is finite")
     return 0
-
-
-def _size(count: int) -> str:
-    return _scaled(count, "B", ("", "k", "M", "G", "T"))
-
-
-def _count(count: int) -> str:
-    return _scaled(count, "", ("", "k", "M", "G", "T"))
-
-
-def _scaled(count: float, unit: str, prefixes: tuple[str, ...]) -> str:
-    for prefix in prefixes:
-        if count < 1000 or prefix == prefixes[-1]:
-            return f"{count:.2f} {prefix}{unit}".rstrip() if prefix else f"{count:.0f} {unit}".rstrip()
-        count /= 1000
-    raise AssertionError
