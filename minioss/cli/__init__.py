@@ -1,4 +1,4 @@
-"""The command line: ``minioss info``, ``generate``, ``synth``."""
+"""The command line: ``minioss info``, ``generate``, ``synth``, ``gguf``."""
 
 import argparse
 import os
@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from minioss import __version__
-from minioss.cli import generate, info, synth
+from minioss.cli import generate, gguf, info, synth
 from minioss.errors import InputError, NotFiniteError
 
-COMMANDS = (info, generate, synth)
+COMMANDS = (info, generate, synth, gguf)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
