@@ -232,6 +232,11 @@ cdef Buffer scratch(str name, size_t size):
     return buffer
 
 
+cdef int enough(int threads, size_t work) noexcept:
+    """One thread where the work, in numbers read, takes no longer than waking the others."""
+    return 1 if work < 1 << 16 else threads
+
+
 cdef void lay_out(
     const Simd *level, Precision precision, const Format *format, const float *x, size_t stride, const Py_ssize_t *rows,
     size_t tokens, size_t together, size_t n, uint8_t *out, uint8_t *panel) noexcept nogil:
@@ -255,7 +260,9 @@ def matmul(x_TD, weight_ND, *, int threads=1, activations="float32"):
     cdef const Simd *level = simd
     cdef Precision precision = PRECISIONS[activations]
     cdef size_t T = x.shape[0], D = x.shape[1], N = packed.rows, first, rows = FEW_ROWS if T <= DOT_TOKENS else TASK_ROWS
-    cdef size_t a_token = token_bytes(level, precision, matrix.format, D), a_panel = panel_bytes(level, precision, matrix.format, D)
+    cdef size_t a_token = token_bytes(level, precision, matrix.format, D)
+    cdef size_t a_panel = panel_bytes(level, precision, matrix.format, D)
+    threads = enough(threads, T * N * D)
     cdef Buffer laid_out = scratch("laid_out", (T + BLOCK_TOKENS) * a_token)
     cdef Buffer panels = scratch("panels", threads * a_panel)
     cdef uint8_t *panel = NULL
@@ -282,6 +289,7 @@ def linear(x_TD, weights, *, int threads=1, activations="float32"):
     cdef Biases biases = Biases(weights.bias[None])
     cdef float[:, ::1] y = y_TN
     cdef Py_ssize_t t
+    threads = enough(threads, y_TN.size)
     for t in prange(y.shape[0], nogil=True, num_threads=threads, schedule="static"):
         add_bias(&y[t, 0], &biases.bias, 0)
     return y_TN
@@ -376,6 +384,7 @@ cdef _mixed(
     cdef size_t activation_bytes = token_bytes(level, precision, down.format, F)
     cdef size_t a_panel = max(
         panel_bytes(level, precision, gate_up.format, D), panel_bytes(level, precision, down.format, F))
+    threads = enough(threads, T * A * F * D)
     cdef Buffer laid_out = scratch("laid_out", pairs.slots * max(x_bytes, activation_bytes))
     cdef Buffer panels = scratch("panels", threads * a_panel)
     cdef Buffer floats = scratch("floats", pairs.slots * (3 * F + D) * sizeof(float))
@@ -488,6 +497,7 @@ def attend(query_TnK, key_SHK, value_SHK, sinks_n, window, *, int threads=1):
     cdef size_t some = QUERY_ROWS // group, first, head
     cdef const Simd *level = simd
     cdef Py_ssize_t task
+    threads = enough(threads, query_TnK.size * min(before + tokens, seen))
     for task in prange(
         <Py_ssize_t>((tokens + some - 1) // some * heads), nogil=True, num_threads=threads, schedule="dynamic"
     ):
@@ -517,6 +527,7 @@ def rms_norm(x_TD, gain_D, float eps, *, int threads=1):
     y_TD = np.empty(x_TD.shape, np.float32)
     cdef float[:, ::1] y = y_TD
     cdef Py_ssize_t t
+    threads = enough(threads, x_TD.size)
     for t in prange(x.shape[0], nogil=True, num_threads=threads, schedule="static"):
         normalise(&x[t, 0], &gain[0], x.shape[1], eps, &y[t, 0])
     return y_TD
@@ -537,6 +548,7 @@ def rotate(x_THK, rotation, *, int threads=1):
     y_THK = np.empty((T, H, K), np.float32)
     cdef float[:, :, ::1] y = y_THK
     cdef Py_ssize_t t
+    threads = enough(threads, x_THK.size)
     for t in prange(x.shape[0], nogil=True, num_threads=threads, schedule="static"):
         turn_heads(&x[t, 0, 0], &cosine[t, 0], &sine[t, 0], x.shape[1], x.shape[2], &y[t, 0, 0])
     return y_THK

@@ -74,11 +74,18 @@ def load(
         Where the folder, the config, a tensor or an option is not as it should be.
     """
     checkpoint = open_checkpoint(folder)
-    weights = read_weights(checkpoint)
-    model = Model(checkpoint.config, weights, dtype, kernels, threads, activations, cache, stop_tokens(Path(folder)))
+    weights, stops = read_weights(checkpoint), stop_tokens(Path(folder))
+    model = Model(checkpoint.config, weights, dtype, kernels, threads, activations, cache, stops)
     if dense not in ("bfloat16", "int8"):
         raise InputError(f"dense is {dense!r}; expected 'bfloat16' or 'int8'")
     return with_int8_dense(model) if dense == "int8" else model
+
+
+def read_weights(checkpoint: Checkpoint) -> Weights:
+    """All weights of a model folder, mapped from disk; the same in either layout."""
+    layers = [_layer(checkpoint, layer) for layer in range(checkpoint.config.num_hidden_layers)]
+    embedding, norm, unembedding = (checkpoint.read(part) for part in ("embedding", "norm", "unembedding"))
+    return Weights(embedding, layers, norm, unembedding)
 
 
 def with_int8_dense(model: Model) -> Model:

@@ -8,11 +8,8 @@ seed gives the same numbers on every machine, in either layout, quantised or not
 Everything is streamed: a chunk is drawn, written and dropped.
 """
 
-import errno
 import json
 import math
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -25,6 +22,7 @@ from numpy.typing import NDArray
 from minioss import bfloat16, mxfp4
 from minioss.checkpoint import config_json, layouts, safetensors, shards, tokenizer_json
 from minioss.checkpoint.config_json import HUGGINGFACE, ORIGINAL
+from minioss.checkpoint.whole import whole
 from minioss.config import Config
 from minioss.errors import InputError
 
@@ -73,26 +71,11 @@ def synthesize(
     out = Path(out)
     tensors = _planned(config, layout, dense, seed)
     small_files = _small_files(config, layout, dense, tokenizer)
-    if out.exists():
-        raise InputError(f"{out} exists; expected a folder that is still to be made")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    total = sum(map(_nbytes, tensors))
-    free = shutil.disk_usage(out.parent).free
-    if free < total:
-        raise InputError(f"the disk of {out} has {free / 1e9:.3f} GB free; the model takes {total / 1e9:.3f} GB")
-    partial = out.with_name(f"{out.name}.partial-{os.getpid()}")
-    partial.mkdir()
-    try:
+    with whole(out, "folder", sum(map(_nbytes, tensors))) as partial:
+        partial.mkdir()
         _write_shards(partial, _sharded(tensors), config, layout, seed, progress)
         for name, content in small_files.items():
             (partial / name).write_bytes(content)
-        partial.rename(out)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise InputError(f"the disk of {out} is full ({error.strerror}); nothing was kept") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _planned(config: Config, layout: str, dense: bool, seed: int) -> list[layouts.Tensor]:
