@@ -232,9 +232,13 @@ cdef Buffer scratch(str name, size_t size):
     return buffer
 
 
-cdef int enough(int threads, size_t work) noexcept:
-    """One thread where the work, in numbers read, takes no longer than waking the others."""
-    return 1 if work < 1 << 16 else threads
+# Work, in numbers that are read, which one thread has done before the others are awake.
+SMALL_WORK = 1 << 16
+
+
+cdef int enough(int threads, size_t work) except -1:
+    """As many threads as the work is worth."""
+    return 1 if work < SMALL_WORK else threads
 
 
 cdef void lay_out(

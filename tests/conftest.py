@@ -53,9 +53,12 @@ def random():
     return np.random.default_rng(0)
 
 
-@pytest.fixture(scope="session")
-def core():
-    return importlib.import_module("minioss._core")
+@pytest.fixture
+def core(monkeypatch):
+    """The kernels, which use all threads that they are given, however small the work."""
+    core = importlib.import_module("minioss._core")
+    monkeypatch.setattr(core, "SMALL_WORK", 0)
+    return core
 
 
 @pytest.fixture(autouse=True)

@@ -551,7 +551,7 @@ def test_every_product_has_a_name_and_a_peak(core, level):
 @needs_core
 @pytest.mark.parametrize("size", [0, 1, 127, 2**20, 3 * 2**20 + 5])
 def test_reading_takes_time(core, size):
-    buffer = unaligned(np.random.default_rng(0), (size,))
+    buffer = random_bytes(np.random.default_rng(0), (size,))
     for count in (1, 3):
         assert 0 < core.read_seconds(buffer, threads=count) < 60
 
