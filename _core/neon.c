@@ -234,6 +234,10 @@ static double spin(size_t rounds)
     for (size_t round = 0; round < rounds; round++)
         for (int chain = 0; chain < CHAINS; chain++)
             sums[chain] = vfmaq_f32(sums[chain], half, half);
+    /* As in tile_of. */
+#if !defined(__clang__)
+#pragma GCC unroll 16
+#endif
     for (int chain = 0; chain < CHAINS; chain++)
         kept = vaddvq_f32(sums[chain]);
     (void)kept;
