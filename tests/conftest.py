@@ -53,12 +53,16 @@ def random():
     return np.random.default_rng(0)
 
 
-@pytest.fixture
-def core(monkeypatch):
-    """The kernels, which use all threads that they are given, however small the work."""
-    core = importlib.import_module("minioss._core")
-    monkeypatch.setattr(core, "SMALL_WORK", 0)
-    return core
+@pytest.fixture(scope="session")
+def core():
+    return importlib.import_module("minioss._core")
+
+
+@pytest.fixture(autouse=True)
+def every_thread(request, monkeypatch):
+    """A test of the kernels uses all threads that it asks for, however small the work."""
+    if "core" in request.fixturenames:
+        monkeypatch.setattr(importlib.import_module("minioss._core"), "SMALL_WORK", 0)
 
 
 @pytest.fixture(autouse=True)
