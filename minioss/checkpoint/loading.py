@@ -123,13 +123,6 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     return Checkpoint(folder, config, layout, mxfp4, shards, tensors)
 
 
-def read_weights(checkpoint: Checkpoint) -> Weights:
-    """All weights, mapped from disk."""
-    layers = [_layer(checkpoint, layer) for layer in range(checkpoint.config.num_hidden_layers)]
-    embedding, norm, unembedding = (checkpoint.read(part) for part in ("embedding", "norm", "unembedding"))
-    return Weights(embedding, layers, norm, unembedding)
-
-
 def read_config(folder: Path) -> tuple[Config, str]:
     """The config of a model folder, and the layout that it announces."""
     if not folder.exists():
