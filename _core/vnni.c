@@ -158,10 +158,11 @@ VNNI INLINE void add_group(const Weights *first, const Weights *second, const To
             sums[0] = _mm512_dpbusd_epi32(sums[0], rows[0][i], numbers);
             sums[1] = _mm512_dpbusd_epi32(sums[1], rows[1][i], numbers);
         }
-        const __m512 one = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[0]), scales[0]);
-        const __m512 two = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[1]), scales[1]);
-        _mm512_storeu_ps(first_sums[t], _mm512_fmadd_ps(one, scale, _mm512_loadu_ps(first_sums[t])));
-        _mm512_storeu_ps(second_sums[t], _mm512_fmadd_ps(two, scale, _mm512_loadu_ps(second_sums[t])));
+        /* The scale of x comes first: times that of a large weight alone, a sum might overflow. */
+        const __m512 one = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[0]), scale);
+        const __m512 two = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[1]), scale);
+        _mm512_storeu_ps(first_sums[t], _mm512_fmadd_ps(one, scales[0], _mm512_loadu_ps(first_sums[t])));
+        _mm512_storeu_ps(second_sums[t], _mm512_fmadd_ps(two, scales[1], _mm512_loadu_ps(second_sums[t])));
     }
 }
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minioss
-from minioss import attention, bfloat16, experts, kernels, linear, rmsnorm, rope
+from minioss import attention, bfloat16, experts, kernels, linear, precision, rmsnorm, rope
 from minioss.bfloat16 import BFloat16Array
 from minioss.experts import ExpertWeights
 from minioss.linear import Linear
@@ -57,19 +57,21 @@ def test_products_are_within_the_rounding_bound(core, level, make):
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("T", [1, 3, 40])
 @pytest.mark.parametrize(("make", "overflows"), [(mxfp4_weight, 253), (mxint8_weight, 248)])
-def test_every_scale_byte(core, level, T, make, overflows):
+@pytest.mark.parametrize("rung", ["float32", "bfloat16", "int8"])
+def test_every_scale_byte(core, level, T, make, overflows, rung):
     """One row a scale, subnormal and NaN included; where the NumPy twin may overflow a product of few tokens need not."""
     core.use(level)
     random = np.random.default_rng(0)
     weight = make(random, 256, 160)
     each = replace(weight, scales=np.repeat(np.arange(256, dtype=np.uint8)[:, None], 5, axis=1))
-    x = random.standard_normal((T, 160)).astype(np.float32) / 64
-    y = core.matmul(x, each, threads=2)
-    hold_bound(y[:, :overflows], x, each[:overflows], level)
-    assert np.isnan(y[:, 255]).all()
     mixed = replace(weight, scales=random_bytes(random, 256, 5))
     kept = (mixed.scales < overflows).all(axis=1)
-    hold_bound(core.matmul(x, mixed, threads=2)[:, kept], x, mixed[kept], level)
+    x = random.standard_normal((T, 160)).astype(np.float32) / 64
+    y, y_mixed = (core.matmul(x, one, threads=2, activations=rung) for one in (each, mixed))
+    rounded = x if rung == "float32" else precision.ACTIVATIONS[rung](x)
+    hold_bound(y[:, :overflows], rounded, each[:overflows], level)
+    hold_bound(y_mixed[:, kept], rounded, mixed[kept], level)
+    assert np.isnan(y[:, 255]).all()
 
 
 @needs_core
