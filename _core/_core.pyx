@@ -240,6 +240,15 @@ cdef int enough(int threads, size_t work) except -1:
     return 1 if work < SMALL_WORK else threads
 
 
+cdef Py_ssize_t at_once(Py_ssize_t tasks, int threads, bint few) noexcept:
+    """How many neighbouring tasks a thread takes at a time.
+
+    Rows that few tokens are multiplied by are read as fast as memory gives them, and best in long stretches; with
+    many tokens a task is long enough, and small shares balance better.
+    """
+    return max(1, tasks // (16 * threads)) if few else 1
+
+
 cdef void lay_out(
     const Simd *level, Precision precision, const Format *format, const float *x, size_t stride, const Py_ssize_t *rows,
     size_t tokens, size_t together, size_t n, uint8_t *out, uint8_t *panel) noexcept nogil:
@@ -266,6 +275,7 @@ def matmul(x_TD, weight_ND, *, int threads=1, activations="float32"):
     cdef size_t a_token = token_bytes(level, precision, matrix.format, D)
     cdef size_t a_panel = panel_bytes(level, precision, matrix.format, D)
     threads = enough(threads, T * N * D)
+    cdef Py_ssize_t tasks = (N + rows - 1) // rows, share = at_once(tasks, threads, T <= DOT_TOKENS)
     cdef Buffer laid_out = scratch("laid_out", (T + BLOCK_TOKENS) * a_token)
     cdef Buffer panels = scratch("panels", threads * a_panel)
     cdef uint8_t *panel = NULL
@@ -277,7 +287,7 @@ def matmul(x_TD, weight_ND, *, int threads=1, activations="float32"):
             lay_out(
                 level, precision, matrix.format, &x[first, 0], D, NULL, min(T - first, <size_t>BLOCK_TOKENS), T, D,
                 laid_out.start + first * a_token, panel)
-        for index in prange(<Py_ssize_t>((N + rows - 1) // rows), schedule="dynamic"):
+        for index in prange(tasks, schedule="dynamic", chunksize=share):
             first = index * rows
             multiply_rows(
                 level, precision, &matrix, first, min(rows, N - first), laid_out.start, T, &y[0, 0], N, panel)
@@ -398,6 +408,8 @@ cdef _mixed(
     cdef float[:, ::1] y = y_TD
     cdef uint8_t *panel = NULL
     cdef Py_ssize_t up_tasks = (2 * F + TASK_ROWS - 1) // TASK_ROWS, down_tasks = (D + TASK_ROWS - 1) // TASK_ROWS
+    cdef Py_ssize_t up_share = at_once(pairs.segments * up_tasks, threads, T <= DOT_TOKENS)
+    cdef Py_ssize_t down_share = at_once(pairs.segments * down_tasks, threads, T <= DOT_TOKENS)
     cdef Py_ssize_t index, u, a, t, slot, count, first
     with nogil, parallel(num_threads=threads):
         panel = panels.start + threadid() * a_panel
@@ -407,7 +419,7 @@ cdef _mixed(
             lay_out(
                 level, precision, gate_up.format, &x[0, 0], D, &pairs.token[slot], count, pairs.count[u], D,
                 laid_out.start + slot * x_bytes, panel)
-        for index in prange(pairs.segments * up_tasks, schedule="dynamic"):
+        for index in prange(pairs.segments * up_tasks, schedule="dynamic", chunksize=up_share):
             u, first = index // up_tasks, index % up_tasks * TASK_ROWS
             slot = pairs.slot[u]
             matrix = later(first_up, pairs.expert[u])
@@ -423,7 +435,7 @@ cdef _mixed(
             lay_out(
                 level, precision, down.format, activation + slot * F, F, NULL, count, pairs.count[u], F,
                 laid_out.start + slot * activation_bytes, panel)
-        for index in prange(pairs.segments * down_tasks, schedule="dynamic"):
+        for index in prange(pairs.segments * down_tasks, schedule="dynamic", chunksize=down_share):
             u, first = index // down_tasks, index % down_tasks * TASK_ROWS
             slot = pairs.slot[u]
             matrix = later(first_down, pairs.expert[u])

@@ -35,8 +35,9 @@
 enum {
     /* Bytes of a cache line: activations and panels start on one. */
     CACHE_LINE = 64,
-    /* How far ahead of its use a packed row is asked for, in bytes. */
-    PREFETCH = 1536,
+    /* How far ahead of their use codes are asked for, and scales, in bytes. */
+    PREFETCH = 2560,
+    PREFETCH_SCALES = 320,
     /* Up to so many tokens, a packed row is multiplied as it is read; more are worth unpacking it first. */
     DOT_TOKENS = 4,
     /* Rows that `tile` takes at once. */

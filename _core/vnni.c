@@ -215,7 +215,7 @@ VNNI double spin_vnni(size_t rounds)
         for (int chain = 0; chain < CHAINS; chain++)
             sums[chain] = _mm512_dpbusd_epi32(sums[chain], ones, ones);
     for (int chain = 0; chain < CHAINS; chain++)
-        given = _mm512_reduce_add_epi32(sums[chain]);
+        given = _mm_cvtsi128_si32(_mm512_castsi512_si128(sums[chain]));
     return (double)OPERATIONS * CHAINS * (double)rounds;
 }
 
