@@ -63,10 +63,13 @@ class SlidingLayer:
 
     def extend(self, length: int, key_THK: NDArray, value_THK: NDArray) -> tuple[NDArray, NDArray]:
         window = len(self.key)
-        # The first new query sees window - 1 tokens before itself.
-        slots = np.arange(max(0, length - window + 1), length) % window
+        # The first new query sees window - 1 tokens before itself: they lie up to the ring's end, and on from its start.
+        first = max(0, length - window + 1)
+        start, end = first % window, first % window + length - first
+        older, newer = slice(start, min(end, window)), slice(0, max(0, end - window))
         self.pending = key_THK, value_THK
-        return np.concatenate([self.key[slots], key_THK]), np.concatenate([self.value[slots], value_THK])
+        rings = (self.key, key_THK), (self.value, value_THK)
+        return tuple(np.concatenate([ring[older], ring[newer], new_THK]) for ring, new_THK in rings)
 
     def commit(self, length: int) -> None:
         window = len(self.key)

@@ -37,7 +37,8 @@ def route(x_TD: NDArray, weights: Linear, num_experts_per_tok: int) -> Routing:
     """
     logits_TE = exact_linear(x_TD, weights)
     expert_TA = top_k(logits_TE, num_experts_per_tok)
-    return Routing(expert_TA, softmax(np.take_along_axis(logits_TE, expert_TA, axis=-1)))
+    token_T1 = np.arange(len(x_TD))[:, None]
+    return Routing(expert_TA, softmax(logits_TE[token_T1, expert_TA]))
 
 
 def top_k(logits_TE: NDArray, k: int) -> NDArray[np.intp]:
