@@ -85,7 +85,7 @@ def _runs_with(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     if kernels.MISSING:
         built = f"NumPy alone: {kernels.MISSING}"
     else:
-        built = f"Cython with {kernels.instruction_set()}, {kernels.default_threads()} thread(s), for {', '.join(kernels.CYTHON)}"
+        built = f"Cython with {kernels.instruction_set()}, {kernels.default_threads()} thread(s)"
     return [("tokenizer", tokenizer), ("kernels", built), *_products()]
 
 
