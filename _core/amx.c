@@ -180,9 +180,9 @@ AMX INLINE void unpack_row(const Matrix *matrix, size_t row, size_t length, uint
         _mm512_storeu_si512(pairs + i, pairs_of(_mm512_loadu_ps(values + i), _mm512_loadu_ps(values + i + 16)));
 }
 
-/* Add up the products of two times 16 rows and two times 16 tokens, and leave them in `sums`. */
-AMX INLINE void multiply_tiles(const int parts, const uint16_t *panel, size_t length, const uint8_t *x, size_t block_bytes,
-                               float *sums)
+/* Add up the products of two times 16 rows and one or two blocks of 16 tokens, and leave them in `sums`. */
+AMX INLINE void multiply_tiles(const int parts, const int blocks, const uint16_t *panel, size_t length, const uint8_t *x,
+                               size_t block_bytes, float *sums)
 {
     const size_t row_bytes = length * sizeof(uint16_t);
     const uint16_t *lower_rows = panel + TILE * length;
@@ -197,9 +197,11 @@ AMX INLINE void multiply_tiles(const int parts, const uint16_t *panel, size_t le
         for (int part = 0; part < parts; part++) {
             const size_t tile = (step * parts + part) * TILE_BYTES;
             _tile_loadd(6, x + tile, 64);
-            _tile_loadd(7, later_tokens + tile, 64);
             _tile_dpbf16ps(0, 4, 6);
             _tile_dpbf16ps(1, 5, 6);
+            if (blocks == 1)
+                continue;
+            _tile_loadd(7, later_tokens + tile, 64);
             _tile_dpbf16ps(2, 4, 7);
             _tile_dpbf16ps(3, 5, 7);
         }
@@ -237,8 +239,10 @@ AMX INLINE void multiply(const int parts, const Matrix *matrix, size_t first, si
     for (size_t token = 0; token < tokens; token += 2 * TILE, x += 2 * block_bytes)
         for (size_t row = 0; row < rows; row += 2 * TILE) {
             const size_t left = tokens - token;
-            /* Where there is no second block the first is multiplied twice, and the second result dropped. */
-            multiply_tiles(parts, panel + row * length, length, x, left > TILE ? block_bytes : 0, sums);
+            if (left > TILE)
+                multiply_tiles(parts, 2, panel + row * length, length, x, block_bytes, sums);
+            else
+                multiply_tiles(parts, 1, panel + row * length, length, x, 0, sums);
             for (size_t tile = 0; tile < 4; tile++) {
                 const size_t r = row + tile % 2 * TILE, t = token + tile / 2 * TILE;
                 if (r < rows && t < tokens)
