@@ -3,6 +3,9 @@
 import importlib
 import os
 
+# On a busy machine threads that spin while they wait would wait for one another; OpenMP reads this when it is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
