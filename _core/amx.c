@@ -1,7 +1,7 @@
 /* AMX: products of tiles of bfloat16, 16 rows by 16 tokens by 32 numbers, summed in float32.
  *
  * Every weight is exactly a bfloat16 number, in all formats. A float32 number of x is exactly the sum of three: its
- * upper 8 bits of fraction, the next 8 and the last. So three products give the float32 product, and one that of x
+ * upper 8 significant bits, the next 8 and the last. So three products give the float32 product, and one that of x
  * rounded to bfloat16. The tiles take numbers below 2^-126 as zero.
  */
 

@@ -1,7 +1,7 @@
 """The precision ladder: what the operands of the large products are rounded to.
 
     float32     nothing: weights are exact, and so are activations
-    bfloat16    activations to the nearest bfloat16, 8 bits of fraction
+    bfloat16    activations to the nearest bfloat16, 8 significant bits
     int8        activations to multiples of 1/127 of the largest in each block of 32
 
 Sums are taken in float32 on every rung. Weights stay exact (those that ``dense="int8"`` has
