@@ -67,7 +67,7 @@ cdef extern from "simd.h" nogil:
     ctypedef struct Heads:
         const void *numbers
         bint wide
-        size_t stride
+        size_t stride, head_stride
 
     void attend_head(
         const Simd *simd, const float *query, Heads key, Heads value, const float *sinks, size_t tokens, size_t group,
@@ -478,13 +478,14 @@ cdef Heads heads_of(rows_SHK, held):
     cdef Heads heads
     bits = getattr(rows_SHK, "bits", None)
     array = rows_SHK if bits is None else bits
-    heads.wide, heads.numbers = bits is None, NULL
+    heads.wide, heads.numbers, heads.stride, heads.head_stride = bits is None, NULL, 0, 0
     S, H, K = array.shape
     as_expected = array.dtype == np.float32 if bits is None else array.dtype == np.uint16
-    if as_expected and array.size and array.strides[1:] == (K * array.itemsize, array.itemsize) and array.strides[0] >= 0:
+    aligned = array.strides[2] == array.itemsize and not any(step < 0 or step % array.itemsize for step in array.strides)
+    if as_expected and array.size and aligned:
         held.append(array)
         heads.numbers = <const void *><size_t>array.ctypes.data
-        heads.stride = array.strides[0] // array.itemsize
+        heads.stride, heads.head_stride = array.strides[0] // array.itemsize, array.strides[1] // array.itemsize
     return heads
 
 
@@ -518,16 +519,16 @@ def attend(query_TnK, key_SHK, value_SHK, sinks_n, window, *, int threads=1):
     ):
         # Late tokens see the most: they come first.
         first, head = (tokens - 1) // some * some - task // heads * some, task % heads
-        one_key, one_value = later_head(key, head, head_size), later_head(value, head, head_size)
+        one_key, one_value = later_head(key, head), later_head(value, head)
         attend_head(
             level, &query[first, head * group, 0], one_key, one_value, &sinks[head * group], min(some, tokens - first),
             group, head_size, before + first, seen, &mixed[first, head * group, 0], heads * group * head_size)
     return mixed_TnK
 
 
-cdef inline Heads later_head(Heads heads, size_t head, size_t head_size) noexcept nogil:
+cdef inline Heads later_head(Heads heads, size_t head) noexcept nogil:
     """The keys or values of the head that many places after this one."""
-    heads.numbers = <const char *>heads.numbers + head * head_size * (sizeof(float) if heads.wide else sizeof(uint16_t))
+    heads.numbers = <const char *>heads.numbers + head * heads.head_stride * (sizeof(float) if heads.wide else sizeof(uint16_t))
     return heads
 
 

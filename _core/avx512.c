@@ -278,36 +278,68 @@ AVX512 static void tile(const float *rows, size_t row_stride, const float *x, si
 }
 
 /* Two registers of numbers at a time, or one; the sums of four rows stay in registers. */
-AVX512 INLINE void mix_of(const int parts, const float *shares, const float *rows, size_t stride, size_t count,
-                       size_t length, float *y)
+AVX512 INLINE void mix_of(const int parts, const float *shares, size_t share_stride, const float *rows, size_t stride,
+                       size_t count, float *y, size_t y_stride, const char *ahead)
 {
     __m512 sums[TILE_ROWS][2];
     for (int r = 0; r < TILE_ROWS; r++)
         for (int part = 0; part < parts; part++)
-            sums[r][part] = _mm512_loadu_ps(y + r * length + part * LANES);
-    for (size_t s = 0; s < count; s++)
+            sums[r][part] = _mm512_loadu_ps(y + r * y_stride + part * LANES);
+    for (size_t s = 0; s < count; s++) {
+        _mm_prefetch(ahead + s * CACHE_LINE, _MM_HINT_T1);
         for (int part = 0; part < parts; part++) {
             const __m512 row = _mm512_loadu_ps(rows + s * stride + part * LANES);
             for (int r = 0; r < TILE_ROWS; r++)
-                sums[r][part] = _mm512_fmadd_ps(_mm512_set1_ps(shares[s * TILE_ROWS + r]), row, sums[r][part]);
+                sums[r][part] = _mm512_fmadd_ps(_mm512_set1_ps(shares[r * share_stride + s]), row, sums[r][part]);
         }
+    }
     for (int r = 0; r < TILE_ROWS; r++)
         for (int part = 0; part < parts; part++)
-            _mm512_storeu_ps(y + r * length + part * LANES, sums[r][part]);
+            _mm512_storeu_ps(y + r * y_stride + part * LANES, sums[r][part]);
 }
 
-AVX512 static void mix(const float *shares, const float *rows, size_t stride, size_t count, size_t length, float *y)
+AVX512 static void mix(const float *shares, size_t share_stride, const float *rows, size_t stride, size_t count,
+                       size_t length, float *y, size_t y_stride, const char *ahead)
 {
     size_t i = 0;
-    for (; i + 2 * LANES <= length; i += 2 * LANES)
-        mix_of(2, shares, rows + i, stride, count, length, y + i);
+    for (; i + 2 * LANES <= length; i += 2 * LANES, ahead += count * CACHE_LINE)
+        mix_of(2, shares, share_stride, rows + i, stride, count, y + i, y_stride, ahead);
     for (; i < length; i += LANES)
-        mix_of(1, shares, rows + i, stride, count, length, y + i);
+        mix_of(1, shares, share_stride, rows + i, stride, count, y + i, y_stride, ahead);
 }
 
-AVX512 static void exponentials(float *scores, const float *largest, size_t count)
+/* Sixteen rows become columns, four numbers of each at a time: a register holds rows r, r + 4, r + 8 and r + 12, so that
+ * two rounds of unpacking put neighbours side by side. */
+AVX512 static void transpose(const float *rows, size_t stride, size_t count, size_t length, float *columns)
 {
-    exponentials_of(scores, largest, count);
+    for (size_t s = 0; s < count; s += LANES) {
+        const float *from[LANES];
+        for (size_t r = 0; r < LANES; r++)
+            from[r] = rows + (s + r < count ? s + r : count - 1) * stride;
+        for (size_t i = 0; i < length; i += 4) {
+            __m512 four[4];
+            for (size_t r = 0; r < 4; r++) {
+                four[r] = _mm512_castps128_ps512(_mm_loadu_ps(from[r] + i));
+                four[r] = _mm512_insertf32x4(four[r], _mm_loadu_ps(from[r + 4] + i), 1);
+                four[r] = _mm512_insertf32x4(four[r], _mm_loadu_ps(from[r + 8] + i), 2);
+                four[r] = _mm512_insertf32x4(four[r], _mm_loadu_ps(from[r + 12] + i), 3);
+            }
+            const __m512d low01 = _mm512_castps_pd(_mm512_unpacklo_ps(four[0], four[1]));
+            const __m512d high01 = _mm512_castps_pd(_mm512_unpackhi_ps(four[0], four[1]));
+            const __m512d low23 = _mm512_castps_pd(_mm512_unpacklo_ps(four[2], four[3]));
+            const __m512d high23 = _mm512_castps_pd(_mm512_unpackhi_ps(four[2], four[3]));
+            float *to = columns + i * CHUNK + s;
+            _mm512_storeu_ps(to, _mm512_castpd_ps(_mm512_unpacklo_pd(low01, low23)));
+            _mm512_storeu_ps(to + CHUNK, _mm512_castpd_ps(_mm512_unpackhi_pd(low01, low23)));
+            _mm512_storeu_ps(to + 2 * CHUNK, _mm512_castpd_ps(_mm512_unpacklo_pd(high01, high23)));
+            _mm512_storeu_ps(to + 3 * CHUNK, _mm512_castpd_ps(_mm512_unpackhi_pd(high01, high23)));
+        }
+    }
+}
+
+AVX512 static float soften(float *scores, size_t count, float *largest, float *total)
+{
+    return soften_of(scores, count, largest, total);
 }
 
 AVX512 static void swiglu(const float *gate_up, float *activation, size_t count, float alpha, float limit)
@@ -344,7 +376,8 @@ const Simd SIMD_AVX512 = {
     .tile_tokens = TILE_TOKENS,
     .tile = tile,
     .mix = mix,
-    .exponentials = exponentials,
+    .transpose = transpose,
+    .soften = soften,
     .swiglu = swiglu,
 };
 
@@ -358,7 +391,8 @@ const Simd SIMD_AVX512_VNNI = {
     .tile_tokens = TILE_TOKENS,
     .tile = tile,
     .mix = mix,
-    .exponentials = exponentials,
+    .transpose = transpose,
+    .soften = soften,
     .swiglu = swiglu,
 };
 
@@ -372,7 +406,8 @@ const Simd SIMD_AMX = {
     .tile_tokens = TILE_TOKENS,
     .tile = tile,
     .mix = mix,
-    .exponentials = exponentials,
+    .transpose = transpose,
+    .soften = soften,
     .swiglu = swiglu,
 };
 

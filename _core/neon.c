@@ -189,33 +189,56 @@ static void tile(const float *rows, size_t row_stride, const float *x, size_t st
 }
 
 /* Sixteen numbers of four sums stay in registers. */
-INLINE void mix_of(const float *shares, const float *rows, size_t stride, size_t count, size_t length, float *y)
+INLINE void mix_of(const float *shares, size_t share_stride, const float *rows, size_t stride, size_t count, float *y,
+                   size_t y_stride, const char *ahead)
 {
     enum { TOGETHER = 4 };
     float32x4_t sums[TILE_ROWS][TOGETHER];
     for (size_t r = 0; r < TILE_ROWS; r++)
         for (size_t part = 0; part < TOGETHER; part++)
-            sums[r][part] = vld1q_f32(y + r * length + part * LANES);
-    for (size_t s = 0; s < count; s++)
+            sums[r][part] = vld1q_f32(y + r * y_stride + part * LANES);
+    for (size_t s = 0; s < count; s++) {
+        __builtin_prefetch(ahead + s * CACHE_LINE);
         for (size_t part = 0; part < TOGETHER; part++) {
             const float32x4_t row = vld1q_f32(rows + s * stride + part * LANES);
             for (size_t r = 0; r < TILE_ROWS; r++)
-                sums[r][part] = vfmaq_n_f32(sums[r][part], row, shares[s * TILE_ROWS + r]);
+                sums[r][part] = vfmaq_n_f32(sums[r][part], row, shares[r * share_stride + s]);
         }
+    }
     for (size_t r = 0; r < TILE_ROWS; r++)
         for (size_t part = 0; part < TOGETHER; part++)
-            vst1q_f32(y + r * length + part * LANES, sums[r][part]);
+            vst1q_f32(y + r * y_stride + part * LANES, sums[r][part]);
 }
 
-static void mix(const float *shares, const float *rows, size_t stride, size_t count, size_t length, float *y)
+static void mix(const float *shares, size_t share_stride, const float *rows, size_t stride, size_t count,
+                size_t length, float *y, size_t y_stride, const char *ahead)
 {
-    for (size_t i = 0; i < length; i += 16)
-        mix_of(shares, rows + i, stride, count, length, y + i);
+    for (size_t i = 0; i < length; i += 16, ahead += count * CACHE_LINE)
+        mix_of(shares, share_stride, rows + i, stride, count, y + i, y_stride, ahead);
 }
 
-static void exponentials(float *scores, const float *largest, size_t count)
+/* Four rows become columns, four numbers of each at a time: two rounds of interleaving put neighbours side by side. */
+static void transpose(const float *rows, size_t stride, size_t count, size_t length, float *columns)
 {
-    exponentials_of(scores, largest, count);
+    for (size_t s = 0; s < (count + 15) / 16 * 16; s += LANES) {
+        const float *from[LANES];
+        for (size_t r = 0; r < LANES; r++)
+            from[r] = rows + (s + r < count ? s + r : count - 1) * stride;
+        for (size_t i = 0; i < length; i += LANES) {
+            const float32x4x2_t even = vzipq_f32(vld1q_f32(from[0] + i), vld1q_f32(from[2] + i));
+            const float32x4x2_t odd = vzipq_f32(vld1q_f32(from[1] + i), vld1q_f32(from[3] + i));
+            for (size_t half = 0; half < 2; half++) {
+                const float32x4x2_t both = vzipq_f32(even.val[half], odd.val[half]);
+                vst1q_f32(columns + (i + 2 * half) * CHUNK + s, both.val[0]);
+                vst1q_f32(columns + (i + 2 * half + 1) * CHUNK + s, both.val[1]);
+            }
+        }
+    }
+}
+
+static float soften(float *scores, size_t count, float *largest, float *total)
+{
+    return soften_of(scores, count, largest, total);
 }
 
 static void swiglu(const float *gate_up, float *activation, size_t count, float alpha, float limit)
@@ -255,7 +278,8 @@ const Simd SIMD_NEON = {
     .tile_tokens = TILE_TOKENS,
     .tile = tile,
     .mix = mix,
-    .exponentials = exponentials,
+    .transpose = transpose,
+    .soften = soften,
     .swiglu = swiglu,
 };
 

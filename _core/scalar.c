@@ -113,17 +113,26 @@ static void tile(const float *rows, size_t row_stride, const float *x, size_t st
     }
 }
 
-static void mix(const float *shares, const float *rows, size_t stride, size_t count, size_t length, float *y)
+static void mix(const float *shares, size_t share_stride, const float *rows, size_t stride, size_t count,
+                size_t length, float *y, size_t y_stride, const char *ahead)
 {
+    (void)ahead;
     for (size_t s = 0; s < count; s++)
         for (size_t r = 0; r < TILE_ROWS; r++)
             for (size_t i = 0; i < length; i++)
-                y[r * length + i] += shares[s * TILE_ROWS + r] * rows[s * stride + i];
+                y[r * y_stride + i] += shares[r * share_stride + s] * rows[s * stride + i];
 }
 
-static void exponentials(float *scores, const float *largest, size_t count)
+static void transpose(const float *rows, size_t stride, size_t count, size_t length, float *columns)
 {
-    exponentials_of(scores, largest, count);
+    for (size_t s = 0; s < (count + 15) / 16 * 16; s++)
+        for (size_t i = 0; i < length; i++)
+            columns[i * CHUNK + s] = rows[(s < count ? s : count - 1) * stride + i];
+}
+
+static float soften(float *scores, size_t count, float *largest, float *total)
+{
+    return soften_of(scores, count, largest, total);
 }
 
 static void swiglu(const float *gate_up, float *activation, size_t count, float alpha, float limit)
@@ -157,6 +166,7 @@ const Simd SIMD_SCALAR = {
     .tile_tokens = 16,
     .tile = tile,
     .mix = mix,
-    .exponentials = exponentials,
+    .transpose = transpose,
+    .soften = soften,
     .swiglu = swiglu,
 };

@@ -45,6 +45,8 @@ enum {
     /* Rows that a thread takes at a time: with many tokens, and with few. */
     TASK_ROWS = 128,
     FEW_ROWS = 32,
+    /* Keys that attention takes at a time; they stay in the nearest cache for all queries. */
+    CHUNK = 64,
     /* Tokens that are laid out together: every expert's tokens start at a multiple of it, and have room for as many. As
      * float32 rows a few of them take no more, whatever the product. */
     BLOCK_TOKENS = 16,
@@ -123,11 +125,16 @@ typedef struct Simd {
      * tokens, over `length` numbers of each, a multiple of 16. */
     void (*tile)(const float *rows, size_t row_stride, const float *x, size_t stride, size_t length, size_t tokens,
                  float *y);
-    /* y[r * length ...] += sum over s of shares[s * TILE_ROWS + r] rows[s * stride ...] for TILE_ROWS sums; `length`, a
-     * multiple of 16, numbers each. */
-    void (*mix)(const float *shares, const float *rows, size_t stride, size_t count, size_t length, float *y);
-    /* shares[s * TILE_ROWS + r] = e^(scores[s * TILE_ROWS + r] - largest[r]), in place. */
-    void (*exponentials)(float *scores, const float *largest, size_t count);
+    /* y[r * y_stride ...] += sum over s of shares[r * share_stride + s] rows[s * stride ...] for TILE_ROWS sums of
+     * `count` rows; `length`, a multiple of 16, numbers each. Meanwhile, bytes from `ahead` on are asked for. */
+    void (*mix)(const float *shares, size_t share_stride, const float *rows, size_t stride, size_t count, size_t length,
+                float *y, size_t y_stride, const char *ahead);
+    /* columns[i * CHUNK + s] = rows[s * stride + i] for `count` rows of `length` numbers; up to the next multiple of 16,
+     * the last row is repeated. */
+    void (*transpose)(const float *rows, size_t stride, size_t count, size_t length, float *columns);
+    /* Scores to e^(score - largest), in place, after `largest` was raised to the largest of them; their sum is added to
+     * `total`. Returns what earlier sums are to be scaled by, as `total` was; `count` is a multiple of 16. */
+    float (*soften)(float *scores, size_t count, float *largest, float *total);
     /* The clamped SwiGLU of one token: 2F interleaved numbers to F. */
     void (*swiglu)(const float *gate_up, float *activation, size_t count, float alpha, float limit);
 } Simd;
@@ -222,11 +229,11 @@ void add_bias(float *y, const Bias *bias, size_t row);
 void add_weighted(float *y, const float *x, const Bias *bias, size_t row, float share);
 
 /* What attention reads: keys or values of one head, float32 (wide) or bfloat16, `stride` numbers from one position to
- * the next. */
+ * the next, `head_stride` to the same position of the next head. */
 typedef struct {
     const void *numbers;
     int wide;
-    size_t stride;
+    size_t stride, head_stride;
 } Heads;
 
 /* Attention of `tokens` queries of one key/value head, each of `group` rows of `head_size` numbers, over the keys that
@@ -273,12 +280,36 @@ INLINE float exponential(float x)
 /* The difference is 0, or NaN where x is. */
 INLINE float exponential_or_nan(float x) { return exponential(x) + (x - x); }
 
-/* The bodies of `exponentials` and `swiglu`, which each level compiles for its own registers. */
-INLINE void exponentials_of(float *scores, const float *largest, size_t count)
+/* The bodies of `soften` and `swiglu`, which each level compiles for its own registers. Sixteen numbers go side by side,
+ * in an order that no compiler may change: only then are results the same everywhere. */
+INLINE float soften_of(float *scores, size_t count, float *largest, float *total)
 {
-    for (size_t s = 0; s < count; s++)
-        for (size_t r = 0; r < TILE_ROWS; r++)
-            scores[s * TILE_ROWS + r] = exponential_or_nan(scores[s * TILE_ROWS + r] - largest[r]);
+    enum { SIDES = 16 };
+    float high[SIDES], sum[SIDES];
+    for (size_t i = 0; i < SIDES; i++) {
+        high[i] = *largest;
+        sum[i] = 0.0f;
+    }
+    for (size_t s = 0; s < count; s += SIDES)
+#pragma omp simd
+        for (size_t i = 0; i < SIDES; i++)
+            high[i] = scores[s + i] > high[i] ? scores[s + i] : high[i];
+    for (size_t half = SIDES / 2; half > 0; half /= 2)
+        for (size_t i = 0; i < half; i++)
+            high[i] = high[i + half] > high[i] ? high[i + half] : high[i];
+    for (size_t s = 0; s < count; s += SIDES)
+#pragma omp simd
+        for (size_t i = 0; i < SIDES; i++) {
+            scores[s + i] = exponential_or_nan(scores[s + i] - high[0]);
+            sum[i] += scores[s + i];
+        }
+    for (size_t half = SIDES / 2; half > 0; half /= 2)
+        for (size_t i = 0; i < half; i++)
+            sum[i] += sum[i + half];
+    const float scale = exponential_or_nan(*largest - high[0]);
+    *largest = high[0];
+    *total = *total * scale + sum[0];
+    return scale;
 }
 
 INLINE void swiglu_of(const float *gate_up, float *activation, size_t count, float alpha, float limit)

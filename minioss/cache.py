@@ -21,6 +21,7 @@ from minioss import bfloat16
 from minioss.bfloat16 import BFloat16Array
 from minioss.config import Config
 from minioss.errors import InputError
+from minioss.linear import Weight
 
 CHUNK = 1024
 
@@ -34,49 +35,50 @@ class Snapshot:
 
 
 class FullLayer:
-    """Keys and values of all tokens: (capacity, H, K) each, of which the first ``length`` count."""
+    """Keys and values of all tokens, head by head as attention reads them: (H, capacity, K), of which ``length`` count."""
 
     def __init__(self, heads: tuple[int, int], dtype: DTypeLike) -> None:
-        self.key, self.value = np.empty((2, 0, *heads), dtype)
+        self.key, self.value = np.empty((2, heads[0], 0, heads[1]), dtype)
 
-    def extend(self, length: int, key_THK: NDArray, value_THK: NDArray) -> tuple[NDArray, NDArray]:
-        end = length + len(key_THK)
-        if end > len(self.key):
-            self.key, self.value = (self._grown(old[:length], end) for old in (self.key, self.value))
-        self.key[length:end], self.value[length:end] = key_THK, value_THK
-        return self.key[:end], self.value[:end]
+    def extend(self, length: int, key_HTK: NDArray, value_HTK: NDArray) -> tuple[NDArray, NDArray]:
+        end = length + key_HTK.shape[1]
+        if end > self.key.shape[1]:
+            self.key, self.value = (self._grown(old[:, :length], end) for old in (self.key, self.value))
+        self.key[:, length:end], self.value[:, length:end] = key_HTK, value_HTK
+        return self.key[:, :end], self.value[:, :end]
 
     def _grown(self, old: NDArray, end: int) -> NDArray:
         # A quarter more than before, so that a long text is not copied once a chunk.
-        capacity = -(-max(end, len(old) * 5 // 4) // CHUNK) * CHUNK
-        grown = np.empty((capacity, *old.shape[1:]), old.dtype)
-        grown[: len(old)] = old
+        capacity = -(-max(end, old.shape[1] * 5 // 4) // CHUNK) * CHUNK
+        grown = np.empty((len(old), capacity, old.shape[2]), old.dtype)
+        grown[:, : old.shape[1]] = old
         return grown
 
 
 class SlidingLayer:
-    """Keys and values of the last ``window`` tokens: rings of (window, H, K)."""
+    """Keys and values of the last ``window`` tokens: rings of (H, window, K)."""
 
     def __init__(self, window: int, heads: tuple[int, int], dtype: DTypeLike) -> None:
-        self.key, self.value = np.zeros((2, window, *heads), dtype)
+        self.key, self.value = np.zeros((2, heads[0], window, heads[1]), dtype)
         self.pending: tuple[NDArray, NDArray] | None = None
 
-    def extend(self, length: int, key_THK: NDArray, value_THK: NDArray) -> tuple[NDArray, NDArray]:
-        window = len(self.key)
+    def extend(self, length: int, key_HTK: NDArray, value_HTK: NDArray) -> tuple[NDArray, NDArray]:
+        window = self.key.shape[1]
         # The first new query sees window - 1 tokens before itself: they lie up to the ring's end, and on from its start.
         first = max(0, length - window + 1)
         start, end = first % window, first % window + length - first
         older, newer = slice(start, min(end, window)), slice(0, max(0, end - window))
-        self.pending = key_THK, value_THK
-        rings = (self.key, key_THK), (self.value, value_THK)
-        return tuple(np.concatenate([ring[older], ring[newer], new_THK]) for ring, new_THK in rings)
+        self.pending = key_HTK, value_HTK
+        rings = (self.key, key_HTK), (self.value, value_HTK)
+        return tuple(np.concatenate([ring[:, older], ring[:, newer], new_HTK], axis=1) for ring, new_HTK in rings)
 
     def commit(self, length: int) -> None:
-        window = len(self.key)
-        key_THK, value_THK = self.pending
-        kept = min(window, len(key_THK))
-        slots = np.arange(length + len(key_THK) - kept, length + len(key_THK)) % window
-        self.key[slots], self.value[slots] = key_THK[-kept:], value_THK[-kept:]
+        window = self.key.shape[1]
+        key_HTK, value_HTK = self.pending
+        T = key_HTK.shape[1]
+        kept = min(window, T)
+        slots = np.arange(length + T - kept, length + T) % window
+        self.key[:, slots], self.value[:, slots] = key_HTK[:, -kept:], value_HTK[:, -kept:]
         self.pending = None
 
 
@@ -121,9 +123,7 @@ class Cache:
         """Bytes held by the keys and values of all layers."""
         return sum(layer.key.nbytes + layer.value.nbytes for layer in self.layers)
 
-    def extend(
-        self, layer: int, key_THK: NDArray, value_THK: NDArray
-    ) -> tuple[NDArray, NDArray] | tuple[BFloat16Array, BFloat16Array]:
+    def extend(self, layer: int, key_THK: NDArray, value_THK: NDArray) -> tuple[Weight, Weight]:
         """Add a layer's keys and values of T new tokens.
 
         Returns
@@ -131,10 +131,11 @@ class Cache:
         key_SHK, value_SHK : (S, H, K)
             All that the new queries may see, oldest first; the last T are the new ones.
         """
-        if self.storage == "float32":
-            return self.layers[layer].extend(self.length, key_THK, value_THK)
-        bits = self.layers[layer].extend(self.length, bfloat16.encode(key_THK), bfloat16.encode(value_THK))
-        return BFloat16Array(bits[0]), BFloat16Array(bits[1])
+        narrow = self.storage == "bfloat16"
+        new = (bfloat16.encode(each) if narrow else each for each in (key_THK, value_THK))
+        seen = self.layers[layer].extend(self.length, *(each.swapaxes(0, 1) for each in new))
+        key_SHK, value_SHK = (each.swapaxes(0, 1) for each in seen)
+        return (BFloat16Array(key_SHK), BFloat16Array(value_SHK)) if narrow else (key_SHK, value_SHK)
 
     def commit(self, count: int) -> None:
         """End a call that added ``count`` tokens to every layer."""

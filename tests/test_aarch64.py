@@ -32,7 +32,7 @@ def native(tmp_path_factory) -> str:
         pytest.skip("there is no C compiler")
     driver = tmp_path_factory.mktemp("aarch64") / "driver"
     sources = [*sorted((ROOT / "_core").glob("*.c")), HERE / "driver.c"]
-    flags = ["-O2", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / '_core'}"]
+    flags = ["-O2", "-fopenmp-simd", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / '_core'}"]
     subprocess.run([COMPILER, *flags, *map(str, sources), "-lm", "-o", driver], check=True)
     return subprocess.run([driver, record.VECTORS], check=True, capture_output=True, text=True).stdout
 

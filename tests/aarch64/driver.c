@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ACTIVATIONS, PRODUCT, SWIGLU, ATTENTION, NORMALISE, TURN, EXPONENTIALS };
+enum { ACTIVATIONS, PRODUCT, SWIGLU, ATTENTION, NORMALISE, TURN, SOFTEN };
 
 typedef struct {
     uint32_t kind, sizes[7];
@@ -151,8 +151,8 @@ static double attention(const Simd *simd, const uint32_t *sizes, Reader *reader)
     const size_t keys = sizes[1], tokens = sizes[2], group = sizes[3], head_size = sizes[4], window = sizes[5];
     const size_t count = tokens * group * head_size, bytes = keys * head_size * (sizes[0] ? 4 : 2);
     const float *query = take_floats(reader, count);
-    const Heads key = {take(reader, bytes), (int)sizes[0], head_size};
-    const Heads value = {take(reader, bytes), (int)sizes[0], head_size};
+    const Heads key = {take(reader, bytes), (int)sizes[0], head_size, 0};
+    const Heads value = {take(reader, bytes), (int)sizes[0], head_size, 0};
     const float *sinks = take_floats(reader, group);
     float *y = allocate(count * sizeof *y);
     printf("attention, %zu x %zu queries of %zu, %zu keys in %s, window of %zu", tokens, group, head_size, keys,
@@ -189,15 +189,16 @@ static double turned(const uint32_t *sizes, Reader *reader)
     return error;
 }
 
-static double exponentials(const Simd *simd, const uint32_t *sizes, Reader *reader)
+static double softened(const Simd *simd, const uint32_t *sizes, Reader *reader)
 {
-    const size_t count = sizes[0] * TILE_ROWS;
-    const float *scores = take_floats(reader, count), *largest = take_floats(reader, TILE_ROWS);
-    float *y = allocate(count * sizeof *y);
-    printf("exponentials, %u x %u", (unsigned)sizes[0], (unsigned)TILE_ROWS);
+    const size_t count = sizes[0];
+    const float *scores = take_floats(reader, count), *before = take_floats(reader, 2);
+    float *y = allocate((count + 3) * sizeof *y);
+    printf("soften, %zu scores", count);
     memcpy(y, scores, count * sizeof *y);
-    simd->exponentials(y, largest, sizes[0]);
-    const double error = compare(reader, y, count);
+    memcpy(y + count, before, 2 * sizeof *y);
+    y[count + 2] = simd->soften(y, count, y + count, y + count + 1);
+    const double error = compare(reader, y, count + 3);
     free(y);
     return error;
 }
@@ -210,7 +211,7 @@ static double run_case(const Simd *simd, const Head *head, Reader *reader)
     case ATTENTION: return attention(simd, head->sizes, reader);
     case NORMALISE: return normalised(head->sizes, reader);
     case TURN: return turned(head->sizes, reader);
-    case EXPONENTIALS: return exponentials(simd, head->sizes, reader);
+    case SOFTEN: return softened(simd, head->sizes, reader);
     default: fprintf(stderr, "no kind of record is %u\n", (unsigned)head->kind); exit(2);
     }
 }

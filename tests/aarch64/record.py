@@ -12,10 +12,10 @@ and then its arrays, each followed by zeros up to a multiple of eight bytes:
     3  attention    wide, keys, tokens, group, head size, window      query, keys, values, sinks
     4  normalise    length                                            x, gain, eps
     5  turn         heads, head size                                  x, cosine, sine
-    6  exponentials scores of each of four rows                       scores (of one key after the other), largest
+    6  soften       scores                                            scores, largest and total before
 
 Formats: 0 is MXFP4, 1 MXINT8, 2 bfloat16. A product reads the first `length` numbers of each row of x. Keys and values
-are float32 where `wide` is 1, else bfloat16; a window of 0 is none. The last two arrays are the results as float32,
+are float32 where `wide` is 1, else bfloat16; a window of 0 is none. What softens gives its scores, largest and total after, and the scale. The last two arrays are the results as float32,
 and by how much a kernel's may differ: each `*_bound` says why. Everything else is float32 too, but codes and scales.
 
 The numbers are multiples of 2^-20 and scales are close to one another, so that sums of products are exact in float64
@@ -39,7 +39,7 @@ from minioss.rope import Rotation, rotate
 
 VECTORS = Path(__file__).with_name("vectors.bin")
 
-ACTIVATIONS, PRODUCT, SWIGLU, ATTENTION, NORMALISE, TURN, EXPONENTIALS = range(7)
+ACTIVATIONS, PRODUCT, SWIGLU, ATTENTION, NORMALISE, TURN, SOFTEN = range(7)
 FORMATS = [MXFP4Array, MXINT8Array, BFloat16Array]
 
 # Half the distance from 1 to the next float32.
@@ -185,13 +185,17 @@ def turned(random: np.random.RandomState, heads: int, head_size: int) -> bytes:
     return record(TURN, [heads, head_size], x, cosine, sine, *expected)
 
 
-def exponentials(random: np.random.RandomState, count: int) -> bytes:
-    """Bound: two units in the last place, which are at most four UNIT, and what `results` rounds."""
-    largest = numbers(random, 4)
-    scores = largest - np.float32(20) * np.abs(numbers(random, count, 4))
-    scores[0, 0] = np.nan
-    exact = np.exp((scores - largest).astype(np.float64))
-    return record(EXPONENTIALS, [count], scores, largest, *results(exact, 5 * UNIT * exact))
+def softened(random: np.random.RandomState, count: int, before: float, with_nan: bool) -> bytes:
+    """Bound: two units in the last place of an exponential, which are at most four UNIT, what `results` rounds, and the
+    sums."""
+    scores, total = np.float32(10) * numbers(random, count), np.float32(1.5)
+    scores[count // 2] = np.nan if with_nan else 0
+    largest = np.fmax(np.nanmax(scores), np.float32(before))
+    exact, scale = np.exp((scores - largest).astype(np.float64)), np.exp(np.float64(before) - largest)
+    after = np.array([*exact, largest, total * scale + exact.sum(), scale])
+    allowed = UNIT * after * np.array([5.0] * count + [0.0, count + 8, 5])
+    state = np.array([before, total], "<f4")
+    return record(SOFTEN, [count], scores, state, *results(after, allowed))
 
 
 def vectors() -> bytes:
@@ -199,7 +203,7 @@ def vectors() -> bytes:
     return b"".join([
         *products(random), activation(random), *attentions(random),
         normalised(random, 157), normalised(random, 32), turned(random, 3, 64), turned(random, 2, 30),
-        exponentials(random, 101),
+        softened(random, 64, 3.0, False), softened(random, 48, 40.0, True),
     ])  # fmt: skip
 
 

@@ -22,7 +22,7 @@ held() { # how to run it (nothing, or an emulator), compiler, flags...
     shift
     echo
     echo "== $*${emulator:+, under $emulator} =="
-    "$@" -O3 -Wall -Wextra -Werror -I_core _core/*.c tests/aarch64/driver.c -lm -o "$work/driver" &&
+    "$@" -O3 -fopenmp-simd -Wall -Wextra -Werror -Wno-pass-failed -I_core _core/*.c tests/aarch64/driver.c -lm -o "$work/driver" &&
         ASAN_OPTIONS=detect_leaks=0 $emulator "$work/driver" tests/aarch64/vectors.bin || failed=1
 }
 
