@@ -22,7 +22,10 @@ core = Extension(
     depends=["_core/simd.h"],
     include_dirs=["_core"],
     # No contraction: x * y + z is rounded twice on every processor, as in NumPy, but where a kernel asks for the other.
-    extra_compile_args=[*openmp, *(["/O2"] if sys.platform == "win32" else ["-O3", "-ffp-contract=off", "-fopenmp-simd"])],
+    extra_compile_args=[
+        *openmp,
+        *(["/O2"] if sys.platform == "win32" else ["-O3", "-ffp-contract=off", "-fopenmp-simd"]),
+    ],
     extra_link_args=openmp if sys.platform != "win32" else [],
 )
 extensions = cythonize([core], build_dir="build")

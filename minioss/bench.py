@@ -308,7 +308,8 @@ def _decode(model: TimedModel, cache: Cache, snapshot: Snapshot, new_tokens: int
 def _bytes_seen(cache: Cache, length: int) -> int:
     """Bytes of the keys and values that the last token of so many attends to."""
     return sum(
-        2 * min(length, cache.window(index) or length) * layer.key[0].nbytes for index, layer in enumerate(cache.layers)
+        2 * min(length, cache.window(index) or length) * layer.key[:, :1].nbytes
+        for index, layer in enumerate(cache.layers)
     )
 
 
