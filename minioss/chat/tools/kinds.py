@@ -169,7 +169,7 @@ def _simple(cls: type) -> Kind:
         if cls is int and number:
             _expect(isinstance(value, int) or value.is_integer(), value, schema, place)
             return int(value)
-        _expect(isinstance(value, cls) and not number, value, schema, place)
+        _expect(type(value) is cls, value, schema, place)
         return value
 
     return Kind(schema, read)

@@ -57,7 +57,7 @@ def json_arguments(call: Message) -> dict[str, Any]:
     try:
         arguments = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise CallError(f"the arguments are not valid JSON: {error or 'nested too deeply'}") from None
+        raise CallError(f"the arguments are not valid JSON: {str(error) or 'nested too deeply'}") from None
     if not isinstance(arguments, dict):
         raise CallError('the arguments are not a JSON object; expected something like {"name": value}')
     return arguments
