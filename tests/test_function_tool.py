@@ -320,7 +320,8 @@ def test_what_a_function_raises_is_the_answer():
 
 # Laws
 
-simple = st.sampled_from([str, int, float, bool, None, Any, Unit, Place, Options, Literal[1, "a", True], list, dict])
+SIMPLE = [str, int, float, bool, None, Any, Unit, Place, Options, Literal[1, "a", True], list, dict]
+simple = st.sampled_from(SIMPLE)
 annotations = simple | st.recursive(
     simple,
     lambda inner: (

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minioss.chat.tools.functions import describe
+from minioss.chat.tools.kinds import kind_of
 from minioss.chat.tools.tool import CallError
-from tests.test_function_tool import annotations, json_values
+from tests.test_function_tool import SIMPLE, Place, annotations, json_values
 
 jsonschema = pytest.importorskip("jsonschema")
 
@@ -36,6 +37,27 @@ def any_of(schema):
     return [any_of(item) for item in schema] if isinstance(schema, list) else schema
 
 
+VALUES = [None, True, False, 0, 1, -1, 2.0, 0.5, 1e300, "", "a", "C", [], [1], ["a"], {}, {"a": 1}, {"name": "a"}]
+VALUES += [{"exact": True}, {"exact": 1}, {"name": "a", "height": 1, "tags": ["b"]}, {"name": "a", "tags": [1]}]
+
+
+def accepts(schema, value):
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(any_of(schema)).is_valid(value)
+
+
+@pytest.mark.parametrize("annotation", [*SIMPLE, list[int], dict[str, float], Place | None, int | str, list[int] | str])
+def test_a_type_takes_the_values_that_its_schema_accepts(annotation):
+    kind = kind_of(annotation)
+    for value in VALUES:
+        try:
+            kind.read(value, "x")
+        except CallError:
+            assert not accepts(kind.schema, value), value
+        else:
+            assert accepts(kind.schema, value), value
+
+
 @settings(max_examples=600)
 @given(signatures(), st.dictionaries(st.sampled_from("abcd"), json_values, max_size=4))
 def test_a_call_is_accepted_where_its_schema_is_met(signature, arguments):
@@ -44,9 +66,7 @@ def test_a_call_is_accepted_where_its_schema_is_met(signature, arguments):
 
     record.__signature__ = signature
     described = describe(record)
-    schema = any_of(described.function.parameters)
-    jsonschema.Draft202012Validator.check_schema(schema)
-    valid = jsonschema.Draft202012Validator(schema).is_valid(arguments)
+    valid = accepts(described.function.parameters, arguments)
     try:
         received = described.call(arguments)
     except CallError:

@@ -45,7 +45,7 @@ def _read_markdown(address: str, text: str, resolve: Resolve) -> Page:
 
 def _read_html(address: str, text: str, resolve: Resolve) -> Page:
     reader = HtmlReader(resolve)
-    reader.feed(text.replace("<![", "<!"))  # html.parser raises on broken marked sections; so they are comments
+    reader.feed(text.replace("<![", "<! ["))  # html.parser raises on broken marked sections; so they are comments
     reader.close()
     return Page(address, " ".join(reader.title.split()) or address, reader.text(), reader.links.all())
 
