@@ -298,6 +298,18 @@ def test_where_bubblewrap_is_not_permitted_the_tool_is_not_offered(monkeypatch):
             Python()
 
 
+def test_a_sandbox_that_cannot_be_started_is_an_answer(monkeypatch):
+    tool = Python()
+    with monkeypatch.context() as patch:
+        patch.setattr(sandbox, "_command", lambda script, limits: ["/no/such/program"])
+        content = tool.run(Message("assistant", "", "analysis", "python")).content
+    assert content.startswith("[The sandbox could not be started: [Errno 2]")
+
+
+def test_if_memory_runs_out_the_kernel_ends_the_program_first():
+    assert run("print(open('/proc/self/oom_score_adj').read())").strip() == "1000"
+
+
 def test_where_the_interpreter_would_show_the_home_folder_the_tool_is_not_offered(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setenv("HOME", f"{sys.prefix}/home")

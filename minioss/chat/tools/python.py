@@ -57,7 +57,10 @@ class Python:
         code = str(call.content)
         if self._confirm is not None and not self._confirm(code):
             return answer(call, REFUSED, "python")
-        outcome = sandbox.run(code, self._limits)
+        try:
+            outcome = sandbox.run(code, self._limits)
+        except OSError as error:  # no more memory or processes on this machine, or bubblewrap was removed
+            return answer(call, f"[The sandbox could not be started: {error}]", "python")
         return answer(call, self._report(outcome), "python")
 
     def _report(self, outcome: sandbox.Outcome) -> str:
