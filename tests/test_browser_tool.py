@@ -145,7 +145,11 @@ def test_citations(guide):
     call(browser, "search", query="whales")
     call(browser, "open", id="sea/ocean.md")
     call(browser, "find", pattern="deep")
-    text = "Deep【1†L2】, deeper【2†L0-L1】, searched【0†L1】, unknown【7†L1】, broken【1†"
+    text = (
+        "Deep【1†L2】, deeper【2†L0-L1】, searched【0†L1】, unknown【7†L1】, endless【"
+        + "1" * 5000
+        + "†L1】, broken【1†"
+    )
     assert browser.cited(text) == {"【1†L2】": "sea/ocean.md", "【2†L0-L1】": "sea/ocean.md"}
 
 
@@ -364,6 +368,24 @@ def test_files_that_are_no_text_are_left_out(tmp_path):
             documents.fetch(name)
     for name in ("a.txt", "/a.txt", "./a.txt", "x/../a.txt", "file:///a.txt", "a.txt#L3"):
         assert documents.fetch(name).text == "word"
+
+
+def test_what_the_system_does_not_let_us_read_is_left_out(tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.txt").write_text("word")
+    (tmp_path / "b.txt").write_text("word")
+    scandir, opened = os.scandir, Path.open
+
+    def refuse(path, *rest):
+        if Path(path).name in ("closed", "b.txt"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *rest) if rest else scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
+    documents = Documents(tmp_path)
+    assert documents.left_out == {"closed": "Permission denied", "b.txt": "Permission denied"}
+    assert documents.fetch("a.txt").text == "word"
 
 
 @given(st.text(max_size=40), st.sampled_from(["", "../", "/", "view-source:", "file://"]))

@@ -1,6 +1,7 @@
 """The python tool: what must be stopped or refused is, the model is told, and the next program runs."""
 
 import contextlib
+import functools
 import re
 import signal
 import socket
@@ -26,8 +27,11 @@ SECONDS = 2.0
 QUICK = 20.0  # a program that ends by itself must not meet the limit, however busy the machine
 
 
+tool = functools.cache(Python)  # each one tries the sandbox when it is made
+
+
 def run(code, seconds=QUICK, **options):
-    message = Python(seconds=seconds, **options).run(Message("assistant", code, "analysis", "python"))
+    message = tool(seconds=seconds, **options).run(Message("assistant", code, "analysis", "python"))
     assert (message.role, message.name, message.recipient) == ("tool", "python", "assistant")
     assert message.channel == "analysis"
     return message.content
@@ -263,9 +267,9 @@ def test_numpy_is_there():
 
 def test_each_program_is_confirmed():
     asked = []
-    tool = Python(confirm=lambda code: asked.append(code) or "good" in code)
-    assert tool.run(Message("assistant", "print('good')", "analysis", "python")).content == "good\n"
-    assert tool.run(Message("assistant", "print('evil')", "analysis", "python")).content == python_module.REFUSED
+    asking = Python(confirm=lambda code: asked.append(code) or "good" in code)
+    assert asking.run(Message("assistant", "print('good')", "analysis", "python")).content == "good\n"
+    assert asking.run(Message("assistant", "print('evil')", "analysis", "python")).content == python_module.REFUSED
     assert asked == ["print('good')", "print('evil')"]
 
 
@@ -299,10 +303,10 @@ def test_where_bubblewrap_is_not_permitted_the_tool_is_not_offered(monkeypatch):
 
 
 def test_a_sandbox_that_cannot_be_started_is_an_answer(monkeypatch):
-    tool = Python()
+    broken = Python()
     with monkeypatch.context() as patch:
         patch.setattr(sandbox, "_command", lambda script, limits: ["/no/such/program"])
-        content = tool.run(Message("assistant", "", "analysis", "python")).content
+        content = broken.run(Message("assistant", "", "analysis", "python")).content
     assert content.startswith("[The sandbox could not be started: [Errno 2]")
 
 

@@ -14,7 +14,7 @@ class Found(NamedTuple):
     Parameters
     ----------
     title, address : of the page
-    snippet : a few words of it
+    snippet : text of it; the beginning is shown
     line : of the page, where the passage begins that fits
     """
 

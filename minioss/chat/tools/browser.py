@@ -13,7 +13,7 @@ Source: openai/gpt-oss, ``gpt_oss/tools/simple_browser``.
 
 import dataclasses
 import re
-from typing import Any
+from collections.abc import Sequence
 from urllib.parse import quote, unquote, urlsplit
 
 from minioss.chat.tools.backend import VIEW_SOURCE, Backend, Found
@@ -31,7 +31,7 @@ MOST_MATCHES = 50
 MATCH_LINES = 4
 LINES_BEFORE = 4
 FIND = "/find?pattern="
-CITATION = re.compile(r"【(\d+)†[^【】]*】")
+CITATION = re.compile(r"【(\d{1,9})†[^【】]*】")
 SOURCES = "sources=web (default: web)"
 
 
@@ -142,16 +142,17 @@ def _link(page: Page, id: int) -> Link:
     return page.links[id]
 
 
-def _results(query: str, found: Any) -> Page:
+def _results(query: str, found: Sequence[Found]) -> Page:
     lines = [
-        f"  * 【{number}†{_words(entry.title)}†{_domain(entry)}】 {entry.snippet}" for number, entry in enumerate(found)
+        f"  * 【{number}†{_words(entry.title)}†{_domain(entry)}】 {_words(entry.snippet)}"
+        for number, entry in enumerate(found)
     ]
     text = "\n".join(["# Search Results", "", *(lines or [f"Nothing fits `{_short(query)}`. Try other words."])])
     return Page("", query, text, tuple(Link(entry.address, entry.line) for entry in found), is_listing=True)
 
 
 def _words(title: str) -> str:
-    """A title that can stand in a link."""
+    """Words of a page that can stand in or beside a link."""
     return _short(title.translate({ord("【"): "〖", ord("】"): "〗", ord("†"): "‡"}))
 
 

@@ -7,7 +7,7 @@ the model makes up leads out of it.
 import difflib
 import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -21,7 +21,6 @@ from minioss.errors import InputError
 
 LARGEST_FILE = 2**21
 LARGEST_FOLDER = 2**26
-SNIPPET = 240
 
 
 class Documents:
@@ -66,8 +65,7 @@ class Documents:
             if scores[number] == 0 or len(found) == topn:
                 break
             page, first, end = self._passages[number]
-            snippet = " ".join(_text(page, first, end).split())[:SNIPPET]
-            found.setdefault(page.address, Found(page.title, page.address, snippet, first))
+            found.setdefault(page.address, Found(page.title, page.address, _text(page, first, end), first))
         return list(found.values())
 
     def fetch(self, address: str) -> Page:
@@ -84,14 +82,21 @@ class Documents:
 
     def _read(self, folder: Path) -> dict[str, str]:
         texts, size = {}, 0
-        for path in _files(folder):
-            address = path.relative_to(folder).as_posix()
+
+        def leave_out(path: str | Path, reason: str) -> None:
+            self.left_out[Path(path).relative_to(folder).as_posix()] = reason
+
+        for path in _files(folder, leave_out):
             try:
-                texts[address] = _read_text(path)
-            except (InputError, OSError) as error:
-                self.left_out[address] = error.strerror if isinstance(error, OSError) else str(error)
+                text = _read_text(path)
+            except InputError as error:
+                leave_out(path, str(error))
                 continue
-            size += len(texts[address])
+            except OSError as error:
+                leave_out(path, error.strerror)
+                continue
+            texts[path.relative_to(folder).as_posix()] = text
+            size += len(text)
             if size > LARGEST_FOLDER:
                 raise InputError(
                     f"{folder} holds more than {LARGEST_FOLDER >> 20} MiB of text; expected a smaller folder"
@@ -113,9 +118,9 @@ def _text(page: Page, first: int, end: int) -> str:
     return without_links("\n".join(page.lines[first:end]))
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, leave_out: Callable[[str, str], None]) -> Iterator[Path]:
     """All files in the order of their names, but for hidden ones and links."""
-    for here, folders, names in os.walk(folder):
+    for here, folders, names in os.walk(folder, onerror=lambda error: leave_out(error.filename, error.strerror)):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(here, name)
