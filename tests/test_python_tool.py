@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import re
 import signal
 import socket
@@ -69,10 +70,10 @@ def test_a_loop_that_no_signal_ends():
     stopped("import signal\nfor n in {*signal.Signals} - {9, 19}: signal.signal(n, lambda *_: 0)\nwhile True: pass")
 
 
-def test_a_fork_bomb():
+def test_a_fork_bomb(marker):
     bomb = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
     stopped(bomb)
-    wait_until_nothing_is_left()
+    wait_until_nothing_is_left(marker)
 
 
 def test_processes_are_counted():
@@ -89,46 +90,55 @@ def test_threads_are_counted():
     assert "can't start new thread" in text
 
 
-def test_a_process_that_outlives_its_program():
+def test_a_process_that_outlives_its_program(marker):
     start = time.monotonic()
     orphan = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(600)\nelse: print('done')"
     assert run(orphan) == "done\n"
     assert time.monotonic() - start < QUICK
-    wait_until_nothing_is_left()
+    wait_until_nothing_is_left(marker)
 
 
-def wait_until_nothing_is_left():
+@pytest.fixture
+def marker(monkeypatch):
+    """A word in the command line of the programs of this test alone."""
+    name = f"/script-{os.getpid()}.py"
+    monkeypatch.setattr(sandbox, "SCRIPT", name)
+    return name
+
+
+def wait_until_nothing_is_left(marker):
     for _ in range(100):
-        if not left_over():
+        if not left_over(marker):
             return
         time.sleep(0.1)
-    raise AssertionError(f"still running: {left_over()}")
+    raise AssertionError(f"still running: {left_over(marker)}")
 
 
-def left_over():
-    """Processes of this interpreter in sandboxes."""
+def left_over(marker):
+    """Processes that have the marker in their command line."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
             words = path.read_bytes().decode(errors="replace").split("\0")
-            found += [words] if {sys.executable, sandbox.SCRIPT} <= set(words) else []
+            found += [words] if marker in words else []
     return found
 
 
-def test_ctrl_c_ends_the_program():
+def test_ctrl_c_ends_the_program(marker):
     """An interrupt while a program runs goes up to the caller, and takes the program along."""
     code = (
         "from minioss.chat.tools import sandbox\n"
+        f"sandbox.SCRIPT = {marker!r}\n"
         "try: sandbox.run('import time; time.sleep(600)', sandbox.Limits())\n"
         "except KeyboardInterrupt: print('interrupted')"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-        while not left_over() and process.poll() is None:
+        while not left_over(marker) and process.poll() is None:
             time.sleep(0.05)
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=30)[0] == "interrupted\n"
-    wait_until_nothing_is_left()
+    wait_until_nothing_is_left(marker)
 
 
 # What is refused

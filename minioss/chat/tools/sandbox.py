@@ -3,7 +3,8 @@
 Inside there is no network and no other process. The system and this interpreter are there to be
 read, ``/tmp`` is empty and can be written, and nothing else of the machine can be seen. One limit
 needs an unprivileged user: the kernel lets root make any number of processes. So where minioss runs
-as root the program runs as nobody, and elsewhere as the user, in a user namespace of its own.
+as root the program runs under a user id that is nobody's, and elsewhere as the user, in a user
+namespace of its own.
 """
 
 import os
@@ -24,7 +25,8 @@ ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "OMP_NUM_THREADS": "1",  # BLAS starts a thread a core otherwise, and threads count as processes
 }
-NOBODY = "65534"
+# The kernel counts all processes of a user together, so two chats should not share one. systemd leaves these ids unused.
+OUTSIDER = str(60578 + os.getpid() % 606)
 SCRIPT = "/script.py"
 OPEN_FILES = 64
 
@@ -145,7 +147,7 @@ def _command(script: int, limits: Limits) -> list[str]:
     # The kernel ends processes where memory runs out; a score of 1000 makes these the first.
     outside = ["choom", "-n", "1000", "--", "bwrap", *_isolation(), *_files(script, limits), "--"]
     python = [sys.executable, "-I", "-u", "-X", "utf8", SCRIPT]
-    return [*outside, *_as_nobody(), *_prlimit(limits), *python]
+    return [*outside, *_as_outsider(), *_prlimit(limits), *python]
 
 
 def _isolation() -> list[str]:
@@ -174,10 +176,10 @@ def _interpreter() -> list[Path]:
     return list(dict.fromkeys([*places, *(place.resolve() for place in places)]))
 
 
-def _as_nobody() -> list[str]:
+def _as_outsider() -> list[str]:
     if os.geteuid() != 0:
         return []
-    return ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--inh-caps=-all", "--"]
+    return ["setpriv", "--reuid", OUTSIDER, "--regid", OUTSIDER, "--clear-groups", "--inh-caps=-all", "--"]
 
 
 def _prlimit(limits: Limits) -> list[str]:
