@@ -3,6 +3,7 @@
 import enum
 import inspect
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +20,7 @@ from minioss.chat.tools.kinds import kind_of
 from minioss.chat.tools.tool import CallError
 from minioss.errors import InputError
 from minioss.text.harmony.messages import Message
+from minioss.text.harmony.typescript import function_text
 
 
 class Unit(enum.Enum):
@@ -332,6 +334,15 @@ annotations = simple | st.recursive(
     ),
     max_leaves=4,
 )
+written = st.recursive(
+    st.sampled_from([str, int, float, bool, None, Unit, Place, Options, Literal["a", 1], Annotated[int, "words"]]),
+    lambda inner: (
+        inner.map(lambda item: list[item])
+        | inner.map(lambda item: dict[str, item])
+        | st.tuples(inner, inner).filter(lambda pair: pair != (None, None)).map(lambda pair: pair[0] | pair[1])
+    ),
+    max_leaves=5,
+)
 json_values = st.recursive(
     st.none()
     | st.booleans()
@@ -358,6 +369,19 @@ def test_what_is_read_is_of_the_type(annotation, value):
         assert type(result) is annotation and result == value
     if annotation in (Unit, Place):
         assert isinstance(result, annotation)
+
+
+@given(written, st.booleans())
+def test_harmony_has_a_word_for_every_type(annotation, optional):
+    default = None if optional else inspect.Parameter.empty
+    parameter = inspect.Parameter("x", inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+    def function(**arguments):
+        pass
+
+    function.__signature__ = inspect.Signature([parameter])
+    text = function_text(Functions([function]).namespace.functions[0])
+    assert not re.search(r"\bany\b", text.removesuffix(") => any;\n")), text
 
 
 @settings(max_examples=300)

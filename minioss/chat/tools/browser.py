@@ -23,9 +23,9 @@ from minioss.chat.tools.tool import CallError, answer, json_arguments
 from minioss.text.harmony.builtin import BROWSER
 from minioss.text.harmony.messages import Message
 
-# The reference implementation shows 1024 tokens. A token of English is four bytes; of no text is it less than one.
-VIEW = 4096
-LONGEST_VIEW = 4 * VIEW  # where the model asks for so many lines
+# The reference implementation shows 1024 tokens. Of numbered lines a token is about three bytes, and never less than one.
+VIEW = 3072
+LONGEST_VIEW = 4 * VIEW  # where the model asks for more lines
 MOST_RESULTS = 20
 MOST_MATCHES = 50
 MATCH_LINES = 4
