@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -64,6 +65,13 @@ def test_an_infinite_loop():
 
 def test_a_loop_without_output_streams():
     stopped("import os\nos.close(1)\nos.close(2)\nwhile True: pass")
+
+
+def test_output_without_end():
+    """The time is up even where there is always something to read."""
+    with open("/dev/zero", "rb") as endless:
+        assert sandbox._watch(SimpleNamespace(stdout=endless), sandbox.Limits(seconds=0.2)).status is None
+    stopped("while True: print('more')")
 
 
 def test_a_loop_that_no_signal_ends():
@@ -124,21 +132,33 @@ def left_over(marker):
     return found
 
 
-def test_ctrl_c_ends_the_program(marker):
-    """An interrupt while a program runs goes up to the caller, and takes the program along."""
-    code = (
-        "from minioss.chat.tools import sandbox\n"
-        f"sandbox.SCRIPT = {marker!r}\n"
-        "try: sandbox.run('import time; time.sleep(600)', sandbox.Limits())\n"
-        "except KeyboardInterrupt: print('interrupted')"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+def interrupted(marker, code):
+    """What a process prints that runs a sandbox and meets a Ctrl-C, which goes to its whole process group."""
+    code = f"from minioss.chat.tools import sandbox\nsandbox.SCRIPT = {marker!r}\n{code}"
+    arguments = [sys.executable, "-c", code]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         while not left_over(marker) and process.poll() is None:
             time.sleep(0.05)
         time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=30)[0] == "interrupted\n"
+        os.killpg(process.pid, signal.SIGINT)
+        return process.communicate(timeout=30)[0]
+
+
+def test_ctrl_c_ends_the_program(marker):
+    code = (
+        "try: sandbox.run('import time; time.sleep(600)', sandbox.Limits())\n"
+        "except KeyboardInterrupt: print('interrupted')"
+    )
+    assert interrupted(marker, code) == "interrupted\n"
     wait_until_nothing_is_left(marker)
+
+
+def test_a_ctrl_c_that_the_caller_handles_leaves_the_program_alone(marker):
+    code = (
+        "import signal\nsignal.signal(signal.SIGINT, lambda *_: print('handled'))\n"
+        "print(sandbox.run('import time; time.sleep(2); print(3)', sandbox.Limits()).output)"
+    )
+    assert interrupted(marker, code) == "handled\n3\n\n"
 
 
 # What is refused
@@ -224,6 +244,9 @@ def test_no_privileges():
     assert {values[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
     assert values["NoNewPrivs"] == "1" and values["Uid"].split()[0] != "0"
     assert run("import os\nos.setuid(0)").splitlines()[-1].startswith(("PermissionError", "OSError"))
+    if os.geteuid() != 0:  # under root bubblewrap cannot switch them off
+        new_user_namespace = "import ctypes\nprint(ctypes.CDLL(None).unshare(0x10000000))"
+        assert run(new_user_namespace) == "-1\n"
 
 
 def test_no_other_processes():

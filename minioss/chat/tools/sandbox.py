@@ -131,7 +131,7 @@ def _watch(process: subprocess.Popen, limits: Limits) -> Outcome:
     record = Record(limits.output)
     poll = select.poll()
     poll.register(process.stdout, select.POLLIN)
-    while poll.poll(max(0.0, end - time.monotonic()) * 1000):
+    while (left := end - time.monotonic()) > 0 and poll.poll(left * 1000):
         if data := os.read(process.stdout.fileno(), 2**16):
             record.add(data)
             continue
