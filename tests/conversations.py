@@ -57,17 +57,19 @@ def shared_description(variants):
 schemas = st.recursive(
     remarked({"type": types}) | remarked({"type": st.lists(types, max_size=3)}) | remarked({}), nested, max_leaves=5
 )
+objects = remarked({"type": st.just("object"), "properties": st.dictionaries(names, schemas, min_size=1, max_size=3)})
 functions = st.builds(
     Function,
     words,
     texts | st.sampled_from(["One.\nTwo.\r\nThree.\n", "a\rb", "\n\n"]),
-    st.none() | schemas | remarked({"type": st.just("object"), "properties": st.dictionaries(names, schemas)}),
+    objects | objects | schemas | st.none(),
 )
 own = st.builds(
-    Namespace, st.just("functions") | words, st.lists(functions, max_size=2).map(tuple), st.none() | texts
+    Namespace, st.just("functions") | words, st.lists(functions, min_size=1, max_size=2).map(tuple), st.none() | texts
 )
+bare = st.builds(Namespace, words, description=st.none() | texts)
 namespaces = st.lists(
-    own | st.sampled_from([BROWSER, PYTHON]), max_size=2, unique_by=lambda namespace: namespace.name
+    own | own | bare | st.sampled_from([BROWSER, PYTHON]), max_size=2, unique_by=lambda namespace: namespace.name
 ).map(tuple)
 
 
@@ -114,4 +116,7 @@ messages = st.one_of(
 turns = st.tuples(st.builds(Message, st.just("user"), texts), analysis, st.tuples(calls, results), final).map(
     lambda turn: [turn[0], turn[1], *turn[2], turn[3]]
 )
-conversations = st.lists(messages, max_size=5) | st.lists(turns, max_size=2).map(lambda all: sum(all, []))
+openings = st.lists(st.builds(Message, st.just("system"), systems), max_size=1)
+instructions = st.lists(st.builds(Message, st.just("developer"), developers), max_size=1)
+rest = st.lists(messages, max_size=4) | st.lists(turns, max_size=2).map(lambda all: sum(all, []))
+conversations = st.tuples(openings, instructions, rest).map(lambda parts: sum(parts, []))
