@@ -236,7 +236,7 @@ RAISES = "raises"
 DIFFERENCES = [
     # (why, tokens, after <|start|>assistant if they do not begin with <|start|>, what theirs gives, what ours gives)
     (
-        "Answers in JSON begin so. Theirs takes a content type that stands alone for a tool to be called.",
+        "Answers in JSON may begin so. Theirs takes a content type that stands alone for a tool to be called.",
         "<|channel|>final <|constrain|>json<|message|>{}<|return|>",
         [Message("assistant", "{}", "final", "<|constrain|>json")],
         [Message("assistant", "{}", "final", None, "<|constrain|>json")],

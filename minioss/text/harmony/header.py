@@ -8,7 +8,7 @@ or nearly, a recipient, a channel and a content type:
     functions.weather to=assistant<|channel|>commentary
 
 Models make mistakes here: about one turn in 25 of the 20b, sampled at temperature 1, had one
-(llama.cpp, issue 27720). So nothing raises: what can be read is read, and the faults are told.
+(llama.cpp#27720). So nothing raises: what can be read is read, and the faults are told.
 Whoever is neither system, developer, user nor assistant is a tool.
 
 Source: openai/harmony, ``src/encoding.rs``, ``parse_header_from_string``.
@@ -85,12 +85,13 @@ def _words(tokens: Sequence[int], encoding: tiktoken.Encoding, special: SpecialT
 
 def _speaker(words: list[Word], role_is_known: bool, faults: list[str]) -> tuple[str, str | None]:
     """Takes the role or the tool's name off the words."""
+    if role_is_known:
+        # Now and then a model says it again.
+        if words[:1] == [Word(None, "assistant")]:
+            words.pop(0)
+        return "assistant", None
     first = words[0] if words else Word(None, "to=")
     role, _, name = first.text.partition(":")
-    if role_is_known:
-        # Some models say it again.
-        del words[: first == Word(None, "assistant")]
-        return "assistant", None
     if first.marker is None and role in SPEAKERS:
         words.pop(0)
         return role, name or None
@@ -119,11 +120,13 @@ def _is_recipient(word: Word) -> bool:
 
 
 def _first(found: list[str], what: str, faults: list[str]) -> str | None:
+    if not found:
+        return None
     if len(found) > 1:
         faults.append(f"the {what} is given {len(found)} times, and the first is taken")
-    if found and not found[0]:
+    if not found[0]:
         faults.append(f"the {what} is empty, expected a word")
-    return (found and found[0]) or None
+    return found[0] or None
 
 
 def _leading(text: str, known: Sequence[str]) -> tuple[str | None, str]:

@@ -10,10 +10,11 @@ There are two states: in a header, and in the content of a message.
     <|endoftext|>                        the message ends                  the message ends
     any other                            belongs to the header             is text
 
-A message whose form is wrong gets a note, which says what was found and what was expected and
-quotes the header. No text is lost: of what the model said outside headers every character is in
-the content of a message, in order; of a header, every word is in a field of its message or in its
-note. Only white space in headers, and special tokens as such, leave no trace.
+A message whose form is wrong gets a note, which says what was found and what was expected, and
+quotes a faulty header. No text is lost. Outside headers, every character is in the content of a
+message, in order. In a header, every word is in a field of its message or in the note; and a header
+that ``<|message|>`` never ends becomes content itself. Only white space in headers, and special
+tokens that did their work, leave no trace.
 
 Source: openai/harmony, ``src/encoding.rs``, ``StreamableParser``, which raises where this one takes note.
 """

@@ -4,8 +4,8 @@ A message is ``<|start|>`` header ``<|message|>`` content ``<|end|>``; a call of
 ``<|call|>`` instead. The header is the role (for a tool's answer, the tool's name), a recipient
 after ``to=``, a channel, and a content type.
 
-**What is dropped.** The model reasons afresh for each question, and was trained not to see its
-old reasoning. So once the assistant's last message is final, `render_prompt` leaves out every
+**What is dropped.** The model reasons afresh for each question, and is not meant to see its old
+reasoning. So once the assistant's last message is final, `render_prompt` leaves out every
 message of the channel *analysis* before the first final one. While the assistant has not answered
 yet, all its reasoning stays, since calls of tools are a part of it; so does what it thought
 between the first final message and later ones. Nothing else is ever dropped: questions, calls,

@@ -19,8 +19,9 @@ class SpecialTokens(NamedTuple):
     return_: int  # the model's turn ends
 
 
-NAMES = ["<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|end|>", "<|call|>", "<|return|>"]
-CONSTRAIN, ENDS = NAMES[2], NAMES[4:]
+CONSTRAIN = "<|constrain|>"
+ENDS = ["<|end|>", "<|call|>", "<|return|>"]
+NAMES = ["<|start|>", "<|channel|>", CONSTRAIN, "<|message|>", *ENDS]
 END_OF_TEXT = "<|endoftext|>"
 
 
