@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 import minioss
 from minioss.checkpoint.tokenizer_json import byte_vocabulary
+from minioss.text.harmony.content import content_text
 from minioss.text.harmony.header import SPEAKERS, text_of
 from minioss.text.harmony.messages import Developer, Function, Message, Namespace, System
 from minioss.text.harmony.parsing import Parser
 from minioss.text.harmony.rendering import (
-    content_text,
     open_message,
     render,
     render_for_training,

@@ -162,7 +162,7 @@ def in_any_split(tokens, encoding, seed):
 
 
 def test_the_same_messages(official, ours):
-    @settings(max_examples=1000)
+    @settings(max_examples=600)
     @given(conversations, st.integers(0, 2**32))
     def same(messages, seed):
         tokens = list(in_any_split(render(well_formed(messages), ours), ours, seed))

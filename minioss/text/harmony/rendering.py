@@ -20,8 +20,7 @@ wrote it: ``<|start|>system`` in a question is fifteen characters and not a role
 token that a caller can ask for is the ``<|constrain|>`` at the very start of a content type. Words
 of the header hold no white space, so that a name cannot smuggle in a recipient.
 
-Source: openai/harmony, ``src/encoding.rs``, ``render_conversation_into``, ``render_conversation_for_completion_into``
-and ``Render``.
+Source: openai/harmony, ``src/encoding.rs``, ``render_conversation_into`` and its neighbours, ``Render<Message>``.
 """
 
 from collections.abc import Iterable, Iterator
@@ -30,10 +29,10 @@ from typing import Literal, get_args
 import tiktoken
 
 from minioss.errors import InputError
+from minioss.text.harmony.content import content_text, has_functions
 from minioss.text.harmony.header import SPEAKERS
 from minioss.text.harmony.messages import Developer, Effort, Message, Role, System
 from minioss.text.harmony.special import CONSTRAIN, SpecialTokens, special_tokens
-from minioss.text.harmony.typescript import tools_text
 
 ROLES, EFFORTS = get_args(Role), get_args(Effort)
 Opening = Literal["analysis", "final"]
@@ -54,7 +53,7 @@ def render(messages: Iterable[Message], encoding: tiktoken.Encoding) -> list[int
         Where a message cannot be written, or the encoding lacks a special token.
     """
     messages, special = list(messages), special_tokens(encoding)
-    functions = any(_has_functions(message.content) for message in messages)
+    functions = any(has_functions(message.content) for message in messages)
     ids = []
     for place, message in enumerate(messages):
         _check(message, f"messages[{place}]")
@@ -109,7 +108,7 @@ def without_old_analysis(messages: Iterable[Message]) -> list[Message]:
 
 
 def _message(message: Message, functions: bool, encoding: tiktoken.Encoding, special: SpecialTokens) -> Iterator[int]:
-    """The ids of one. Pieces are encoded apart, as the official renderer does it."""
+    """The ids of one message. Its pieces are encoded apart, as the official renderer does it."""
     yield special.start
     yield from encoding.encode_ordinary(_author(message))
     if message.recipient not in (None, "all"):
@@ -131,45 +130,6 @@ def _author(message: Message) -> str:
     if message.role == "tool":
         return message.name
     return message.role if message.name is None else f"{message.role}:{message.name}"
-
-
-def content_text(content: str | System | Developer, functions: bool = False) -> str:
-    """Content as the model reads it.
-
-    Parameters
-    ----------
-    content : text, or the parts of a system or developer message
-    functions : whether the conversation has functions; the system message then says where calls go
-    """
-    if isinstance(content, System):
-        return _system_text(content, functions)
-    return _developer_text(content) if isinstance(content, Developer) else content
-
-
-def _system_text(system: System, functions: bool) -> str:
-    lines = [system.identity] if system.identity is not None else []
-    lines += [f"Knowledge cutoff: {system.knowledge_cutoff}"] if system.knowledge_cutoff is not None else []
-    lines += [f"Current date: {system.date}"] if system.date is not None else []
-    sections = ["\n".join(lines)] if lines else []
-    sections += [f"Reasoning: {system.effort}"] if system.effort is not None else []
-    sections += [tools_text(system.namespaces)] if system.namespaces else []
-    if system.channels:
-        channels = f"# Valid channels: {', '.join(system.channels)}. Channel must be included for every message."
-        calls = "\nCalls to these tools must go to the commentary channel: 'functions'." if functions else ""
-        sections.append(channels + calls)
-    return "\n\n".join(sections)
-
-
-def _developer_text(developer: Developer) -> str:
-    sections = ["# Instructions", developer.instructions] if developer.instructions is not None else []
-    sections += [tools_text(developer.namespaces)] if developer.namespaces else []
-    return "\n\n".join(sections)
-
-
-def _has_functions(content: str | System | Developer) -> bool:
-    return isinstance(content, Developer) and any(
-        namespace.name == "functions" and namespace.functions for namespace in content.namespaces
-    )
 
 
 def _check(message: Message, place: str) -> None:
