@@ -1,0 +1,1 @@
+"""Talking to the model, and the tools that it may call."""
