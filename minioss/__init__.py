@@ -1,6 +1,7 @@
 """gpt-oss in pure NumPy, made to be read, with a Cython hot path."""
 
 from minioss.cache import Cache
+from minioss.chat.conversation import Chat
 from minioss.checkpoint.loading import load
 from minioss.checkpoint.synthetic import synthesize
 from minioss.config import Config, RopeConfig, preset
@@ -12,6 +13,7 @@ from minioss.text.tokenizer import load_tokenizer
 
 __all__ = [
     "Cache",
+    "Chat",
     "Config",
     "InputError",
     "Model",

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -41,6 +42,7 @@ class Model:
     activations : "float32", "bfloat16" or "int8": the rung of the precision ladder (see `precision`)
     cache : "float32" to keep keys and values in the type of the activations, or "bfloat16" in half the memory
     stop_tokens : ids that end a text
+    folder : where it was loaded from, and its tokenizer is; None for nowhere
 
     Raises
     ------
@@ -56,6 +58,7 @@ class Model:
     activations: str = "float32"
     cache: str = "float32"
     stop_tokens: tuple[int, ...] = ()
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in (np.float32, np.float64, "float32", "float64"):
@@ -112,10 +115,7 @@ class Model:
             raise InputError(f"logits is {logits!r}; expected 'all' or 'last'")
         texts = self.checked(prompts, caches)
         # Overflow needs no warning: every layer's output is checked for NaN and infinity.
-        with (
-            self.kernels_in_use(),
-            np.errstate(over="ignore", invalid="ignore"),
-        ):
+        with self.kernels_in_use(), np.errstate(over="ignore", invalid="ignore"):
             hidden = self._hidden_states(*zip(*texts, strict=True), logits, progress)
             logits_TV = unembed(np.concatenate(hidden), self.weights, self.config)
         return np.split(logits_TV, np.cumsum([len(x_TD) for x_TD in hidden])[:-1])

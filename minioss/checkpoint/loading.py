@@ -75,7 +75,7 @@ def load(
     """
     checkpoint = open_checkpoint(folder)
     weights, stops = read_weights(checkpoint), stop_tokens(Path(folder))
-    model = Model(checkpoint.config, weights, dtype, kernels, threads, activations, cache, stops)
+    model = Model(checkpoint.config, weights, dtype, kernels, threads, activations, cache, stops, Path(folder))
     if dense not in ("bfloat16", "int8"):
         raise InputError(f"dense is {dense!r}; expected 'bfloat16' or 'int8'")
     return with_int8_dense(model) if dense == "int8" else model

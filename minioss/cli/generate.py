@@ -10,10 +10,11 @@ import tiktoken
 
 from minioss import machine
 from minioss.checkpoint.loading import load
-from minioss.cli.options import add_model_options, model_options
+from minioss.cli.options import add_model_options, add_sampling_options, model_options, sampling_options
 from minioss.cli.progress import ProgressBar
 from minioss.errors import InputError
 from minioss.model import Model
+from minioss.text.display import harmless
 from minioss.text.generation import Token, generate, generate_batch
 from minioss.text.streaming import TextStream, stream_text
 from minioss.text.tokenizer import load_tokenizer, token_bytes
@@ -31,17 +32,10 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--prompts", metavar="FILE", help="continue several texts at once: one a line")
     parser.add_argument("--max-new-tokens", type=int, default=256, metavar="N", help="stop after N tokens (256)")
-    parser.add_argument("--temperature", type=float, default=1.0, metavar="X", help="0 for the most probable token (1)")
-    parser.add_argument("--top-k", type=int, metavar="N", help="only the N most probable tokens")
-    parser.add_argument("--top-p", type=float, default=1.0, metavar="X", help="only the most probable that reach X")
-    parser.add_argument(
-        "--min-p", type=float, default=0.0, metavar="X", help="only those X times as probable as the best"
-    )
-    parser.add_argument("--repetition-penalty", type=float, default=1.0, metavar="X", help="above 1: less repetition")
-    parser.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same text")
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before TEXT (may be repeated)")
     parser.add_argument("--logprobs", type=int, metavar="N", help="instead of text, a line a token, with the N best")
     parser.add_argument("--verbose", action="store_true", help="tokens a second and memory, on stderr")
+    add_sampling_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=run)
 
@@ -93,18 +87,11 @@ def _read_prompts(path: Path) -> list[str]:
 
 
 def _sampling(options: argparse.Namespace) -> dict:
-    names = ("max_new_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
-    return {name: getattr(options, name) for name in names} | {"top_logprobs": options.logprobs or 0}
-
-
-# On a terminal a control character could do anything; its picture cannot. Line ends and tabs stay.
-PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | dict.fromkeys(
-    range(0x7F, 0xA0), "␡"
-)
+    return sampling_options(options) | {"max_new_tokens": options.max_new_tokens, "top_logprobs": options.logprobs or 0}
 
 
 def _show(text: str, end: str = "") -> None:
-    print(text.translate(PICTURES) if sys.stdout.isatty() else text, end=end, flush=True)
+    print(harmless(text) if sys.stdout.isatty() else text, end=end, flush=True)
 
 
 def _print_one(model: Model, encoding: tiktoken.Encoding, ids: list[int], options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The options that say how a model runs: those of `minioss.load`, for every command that runs one."""
+"""The options that several commands have: how a model runs, as for `minioss.load`, and how a token is chosen."""
 
 import argparse
 from typing import Any
@@ -30,4 +30,23 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 def model_options(options: argparse.Namespace) -> dict[str, Any]:
     """Those options, by the names that `minioss.load` has for them."""
     names = ("dtype", "kernels", "threads", "activations", "dense", "cache")
+    return {name: getattr(options, name) for name in names}
+
+
+def add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    """Define them."""
+    group = parser.add_argument_group("how a token is chosen")
+    group.add_argument("--temperature", type=float, default=1.0, metavar="X", help="0 for the most probable token (1)")
+    group.add_argument("--top-k", type=int, metavar="N", help="only the N most probable tokens")
+    group.add_argument("--top-p", type=float, default=1.0, metavar="X", help="only the most probable that reach X")
+    group.add_argument(
+        "--min-p", type=float, default=0.0, metavar="X", help="only those X times as probable as the best"
+    )
+    group.add_argument("--repetition-penalty", type=float, default=1.0, metavar="X", help="above 1: less repetition")
+    group.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same text")
+
+
+def sampling_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Those options, by the names that `minioss.generate` has for them."""
+    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
     return {name: getattr(options, name) for name in names}

@@ -56,7 +56,7 @@ def render(messages: Iterable[Message], encoding: tiktoken.Encoding) -> list[int
     functions = any(has_functions(message.content) for message in messages)
     ids = []
     for place, message in enumerate(messages):
-        _check(message, f"messages[{place}]")
+        check(message, f"messages[{place}]")
         ids += _message(message, functions, encoding, special)
     return ids
 
@@ -132,7 +132,8 @@ def _author(message: Message) -> str:
     return message.role if message.name is None else f"{message.role}:{message.name}"
 
 
-def _check(message: Message, place: str) -> None:
+def check(message: Message, place: str) -> None:
+    """Refuse, with an `InputError` that names its place, a message that cannot be written."""
     if message.role not in ROLES:
         raise InputError(f"{place} has role {message.role!r}; expected one of {', '.join(ROLES)}")
     _check_content(message, place)
