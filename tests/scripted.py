@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import minioss
+from minioss import cli
 from minioss.model import Model
 from minioss.text.tokenizer import load_tokenizer
 
@@ -60,11 +61,8 @@ def main() -> int:
     folder, script, *arguments = sys.argv[1:]
     replies = json.loads(Path(script).read_text())
     model = scripted(minioss.load(folder), **replies)
-    import minioss.cli.chat
-    from minioss.cli import main as run
-
-    minioss.cli.chat.load = lambda *_, **__: model
-    return run(arguments)
+    cli.chat.load = lambda *_, **__: model
+    return cli.main(arguments)
 
 
 if __name__ == "__main__":
