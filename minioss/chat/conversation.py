@@ -176,7 +176,7 @@ class Chat:
         return "rounds"
 
     def _reply(self, opening: Opening | None) -> Iterator[Event]:
-        """Let the model write its next messages; returns whether the last of them is complete."""
+        """Let the model write its next messages; returns whether it came to an end by itself."""
         parser = Parser(self.encoding, opening)
         ids = render_prompt(self.conversation(), self.encoding, opening)
         self._prompt_tokens = len(ids)
@@ -188,22 +188,22 @@ class Chat:
                     yield from pushed(parser, token)
                 yield from self._write(ids, parser)
         finally:
-            complete = len(parser.messages)
-            parser.finish()
             # Of a message that was cut, only what the user saw is kept: half a thought or half a call helps nobody.
-            cut = [m for m in parser.messages[complete:] if m.recipient is None and m.channel != "analysis"]
-            self.messages += map(by_the_assistant, [*parser.messages[:complete], *cut])
-        return len(parser.messages) == complete
+            cut = parser.current
+            if cut is not None and cut.recipient is None and cut.channel != "analysis":
+                parser.finish()
+            self.messages += map(by_the_assistant, parser.messages)
+        return ids[-1] in self._options["stop_tokens"]
 
     def _write(self, ids: list[int], parser: Parser) -> Iterator[Event]:
         """Extend ``ids`` by what the model writes; returns whether it was stopped for thinking too long."""
         for token in self.reading.go_on(tuple(ids), **self._options):
             ids.append(int(token))
+            was_reasoning = reasons(parser)
             yield from pushed(parser, token)
-            if parser.current is not None and parser.current.channel == "analysis":
-                self._thought += 1
-                if self.thinking_budget is not None and self._thought >= self.thinking_budget:
-                    return True
+            self._thought += was_reasoning and reasons(parser)
+            if reasons(parser) and self.thinking_budget is not None and self._thought >= self.thinking_budget:
+                return True
         return False
 
     def _run(self, call: Message) -> Iterator[Event]:
@@ -237,6 +237,11 @@ def pushed(parser: Parser, token: int) -> Iterator[Event]:
     for message in parser.messages[complete:]:
         if message.note is not None:
             yield Malformed(message)
+
+
+def reasons(parser: Parser) -> bool:
+    """Whether the parser is inside the model's reasoning."""
+    return parser.current is not None and parser.current.channel == "analysis"
 
 
 def by_the_assistant(message: Message) -> Message:
