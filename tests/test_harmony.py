@@ -266,6 +266,8 @@ def test_types():
     assert type_text({"oneOf": [{"type": "string", "enum": ["a"], "default": "a"}, {}]}, "  ") == (
         '\n   | "a" // default: "a"\n   | any'
     )
+    # The official check for null looks at the text alone.
+    assert type_text({"oneOf": [{"type": "string", "enum": ["nullify"], "nullable": True}]}) == '\n | "nullify"'
     assert type_text({"oneOf": []}) == "" and type_text({"type": []}) == "any"
     assert type_text({"type": "string", "enum": [1]}) == "string"
     assert type_text({"anyOf": [{"type": "string"}]}) == "any"
@@ -284,8 +286,8 @@ def test_json_as_rust_writes_it():
 
 
 def test_namespaces_stand_in_the_order_of_their_names():
-    text = tools_text([Namespace("b", description="B.\n"), Namespace("a", description="A.\n\nMore.")])
-    assert text == "# Tools\n\n## a\n\nA.\n\nMore.\n\n## b\n\nB."
+    text = tools_text([Namespace("b", description="B.\n"), Namespace("a", description="A.\r\n\r\nMore\rone.")])
+    assert text == "# Tools\n\n## a\n\nA.\n\nMore\rone.\n\n## b\n\nB."
 
 
 # Parsing
