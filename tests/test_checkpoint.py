@@ -147,9 +147,9 @@ def test_the_original_folder_uses_the_stop_tokens_of_the_one_above(folder, tmp_p
 @pytest.mark.parametrize("layout", ["huggingface", "original"])
 def test_the_released_models_at_full_shape(tmp_path, preset, gigabytes, layout, monkeypatch):
     """Sparse files of the full size, in several shards: everything but the numbers."""
-    from minioss.checkpoint import synthetic, whole
+    from minioss.checkpoint import whole, writing
 
-    monkeypatch.setattr(synthetic.safetensors, "write", write_sparse)
+    monkeypatch.setattr(writing.safetensors, "write", write_sparse)
     monkeypatch.setattr(whole.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, 10**12))
     out = tmp_path / preset
     minioss.synthesize(out, minioss.preset(preset), layout=layout)

@@ -185,12 +185,12 @@ def test_info_says_what_multiplies(small):
 
 def test_info_adds_up_what_the_released_model_is(tmp_path, monkeypatch, capsys):
     """The figures of the real 20b, from files of the full size that hold nothing."""
-    from minioss.checkpoint import synthetic
+    from minioss.checkpoint import writing
     from minioss.checkpoint.loading import open_checkpoint, read_weights
     from minioss.cli.info import cache_bytes
     from minioss.parts import multiply_adds, parts
 
-    monkeypatch.setattr(synthetic.safetensors, "write", write_sparse)
+    monkeypatch.setattr(writing.safetensors, "write", write_sparse)
     config = minioss.preset("20b")
     try:
         minioss.synthesize(tmp_path / "20b", config)

@@ -9,7 +9,7 @@ import pytest
 
 import minioss
 from minioss import experts, transformer
-from minioss.checkpoint import synthetic, tokenizer_json, whole
+from minioss.checkpoint import synthetic, tokenizer_json, whole, writing
 from minioss.checkpoint.loading import open_checkpoint
 from tests.models import small_config, synthesize
 from tests.ranks import ranks
@@ -29,7 +29,7 @@ def test_chunks_and_shards_do_not_change_the_numbers(tmp_path, monkeypatch):
     whole = synthesize(tmp_path, small_config())
     monkeypatch.setattr(synthetic, "VALUES_PER_CHUNK", 64)
     assert content(synthesize(tmp_path, small_config())) == content(whole)
-    monkeypatch.setattr(synthetic, "BYTES_PER_SHARD", 100_000)
+    monkeypatch.setattr(writing, "BYTES_PER_SHARD", 100_000)
     parts = synthesize(tmp_path, small_config())
     assert len(open_checkpoint(parts).shards.files) > 3
     assert np.array_equal(minioss.load(parts)([1, 2, 3]), minioss.load(whole)([1, 2, 3]))
