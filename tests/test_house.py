@@ -23,6 +23,7 @@ ROOMS = [
     ["model", "parts"],
     ["checkpoint"],
     ["text", "bench"],
+    ["training"],
     ["cli"],
     ["__init__", "__main__"],
 ]
