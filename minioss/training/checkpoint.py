@@ -44,7 +44,8 @@ def new(recipe: Recipe) -> State:
 def write(path: Path, state: State, recipe: Recipe) -> None:
     """Write a state, over one that may be there."""
     tensors = dict(_tensors(state))
-    content = save(tensors, {"step": str(state.step), "recipe": _as_json(recipe)})
+    # One entry, for safetensors writes several in any order, and the same state is to be the same bytes.
+    content = save(tensors, {"run": json.dumps({"step": state.step, "recipe": dataclasses.asdict(recipe)})})
     partial = path.with_name(f"{path.name}.partial")
     with open(partial, "wb") as file:
         file.write(content)
@@ -64,13 +65,13 @@ def read(path: Path, recipe: Recipe) -> State:
     state = new(recipe)
     try:
         with safe_open(path, "numpy") as file:
-            metadata = file.metadata()
-            _check(path, json.loads(metadata["recipe"]), json.loads(_as_json(recipe)))
+            run = json.loads(file.metadata()["run"])
+            _check(path, run["recipe"], json.loads(json.dumps(dataclasses.asdict(recipe))))
             for key, array in _tensors(state):
                 array[...] = file.get_tensor(key)
     except (SafetensorError, KeyError, TypeError) as error:
         raise InputError(f"{path} is no checkpoint of a training run: {error}") from None
-    return state._replace(step=int(metadata["step"]))
+    return state._replace(step=run["step"])
 
 
 def _check(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -88,7 +89,3 @@ def _tensors(state: State) -> list[tuple[str, NDArray]]:
         for kind in ("masters", "means", "squares")
         for name, array in getattr(state, kind).items()
     ]
-
-
-def _as_json(recipe: Recipe) -> str:
-    return json.dumps(dataclasses.asdict(recipe))
