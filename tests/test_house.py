@@ -24,6 +24,7 @@ ROOMS = [
     ["checkpoint"],
     ["text", "bench"],
     ["chat"],
+    ["training"],
     ["cli"],
     ["__init__", "__main__"],
 ]
