@@ -13,11 +13,13 @@ import pytest
 import minioss
 from minioss import bfloat16, mxfp4
 from minioss.errors import InputError, NotFiniteError
+from minioss.rmsnorm import rms_norm
 from minioss.training import adamw, checkpoint, loop
 from minioss.training.initial import initial
 from minioss.training.parameters import assembled, named
+from minioss.training.release import release
 from minioss.training.shipped import shipped
-from minioss.training.transformer import loss_and_gradients
+from minioss.training.transformer import forward, loss_and_gradients
 from tests.models import small_config
 from tests.training import TASK, batch_of, perturbed, random_batch
 
@@ -162,3 +164,17 @@ def test_the_trained_weights_make_a_model(unbroken, tmp_path):
     weights = assembled({name: shipped(name[0], array) for name, array in masters.items()})
     model = minioss.Model(TASK.config, weights)
     assert model(np.arange(5, 15)).argmax(axis=-1).tolist()[2:] == [8, 9, 10, 11, 12, 13, 14, 15]
+
+
+def test_what_is_released_is_what_was_trained(tiny, tmp_path):
+    """The folder's logits are those of the training's forward pass on the weights that it rounds to."""
+    config = small_config(vocab_size=272)
+    masters = {name: array.astype(np.float32) for name, array in perturbed(config, 0).items()}
+    release(tmp_path / "out", masters, config, tiny / "tokenizer.json")
+    model = minioss.load(tmp_path / "out", dtype="float64")
+    assert model.config == config and minioss.load_tokenizer(tmp_path / "out").n_vocab == 272
+    ids = np.arange(40) * 7 % 272
+    weights = assembled({name: shipped(name[0], array).astype(np.float64) for name, array in masters.items()})
+    x_TD, *_ = forward(weights, ids[None], config)
+    expected = rms_norm(x_TD, weights.norm, config.rms_norm_eps) @ weights.unembedding.T
+    np.testing.assert_allclose(model(ids), expected, rtol=0, atol=1e-12 * np.abs(expected).max())
