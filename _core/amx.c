@@ -181,19 +181,19 @@ AMX INLINE void unpack_row(const Matrix *matrix, size_t row, size_t length, uint
 }
 
 /* Add up the products of two times 16 rows and one or two blocks of 16 tokens, and leave them in `sums`. */
-AMX INLINE void multiply_tiles(const int parts, const int blocks, const uint16_t *panel, size_t length, const uint8_t *x,
+AMX INLINE void multiply_tiles(const int parts, const int blocks, const uint8_t *pairs, size_t length, const uint8_t *x,
                                size_t block_bytes, float *sums)
 {
     const size_t row_bytes = length * sizeof(uint16_t);
-    const uint16_t *lower_rows = panel + TILE * length;
+    const uint8_t *lower_rows = pairs + TILE * row_bytes;
     const uint8_t *later_tokens = x + block_bytes;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
     for (size_t step = 0; step < length / TILE_NUMBERS; step++) {
-        _tile_loadd(4, panel + step * TILE_NUMBERS, row_bytes);
-        _tile_loadd(5, lower_rows + step * TILE_NUMBERS, row_bytes);
+        _tile_loadd(4, pairs + step * TILE_NUMBERS * sizeof(uint16_t), row_bytes);
+        _tile_loadd(5, lower_rows + step * TILE_NUMBERS * sizeof(uint16_t), row_bytes);
         for (int part = 0; part < parts; part++) {
             const size_t tile = (step * parts + part) * TILE_BYTES;
             _tile_loadd(6, x + tile, 64);
@@ -224,25 +224,37 @@ AMX INLINE void store_sums(const float *sums, size_t rows, size_t tokens, float 
         _mm512_mask_storeu_epi32(y + token * stride, there, columns[token]);
 }
 
+/* Rows as pairs of bfloat16. Up to two blocks of tokens go over them once: then rows that are such pairs are read where
+ * they lie, many at a time, which is faster than to copy them first. */
+AMX INLINE const uint8_t *pairs_of_rows(const Matrix *matrix, size_t first, size_t rows, size_t length, size_t tokens,
+                                         uint16_t *panel)
+{
+    if (matrix->format->unpack_pairs == unpack_pairs_bfloat16 && length == matrix->length && rows % (2 * TILE) == 0 &&
+        tokens <= 2 * TILE)
+        return matrix->codes + first * matrix->row_bytes;
+    for (size_t row = 0; row < rows; row++)
+        unpack_row(matrix, first + row, length, panel + row * length, (float *)(panel + TASK_ROWS * length));
+    for (size_t row = rows; row % (2 * TILE); row++)
+        memset(panel + row * length, 0, length * sizeof(uint16_t));
+    return (const uint8_t *)panel;
+}
+
 AMX INLINE void multiply(const int parts, const Matrix *matrix, size_t first, size_t rows, const uint8_t *x,
                          size_t tokens, float *y, size_t stride, uint16_t *panel)
 {
     const size_t length = arranged_length(matrix->format, matrix->length);
     const size_t block_bytes =
         BLOCK_TOKENS * (parts == 3 ? token_bytes_amx_float32(length) : token_bytes_amx_bfloat16(length));
+    const uint8_t *pairs = pairs_of_rows(matrix, first, rows, length, tokens, panel);
     float sums[4 * TILE * TILE];
-    for (size_t row = 0; row < rows; row++)
-        unpack_row(matrix, first + row, length, panel + row * length, (float *)(panel + TASK_ROWS * length));
-    for (size_t row = rows; row % (2 * TILE); row++)
-        memset(panel + row * length, 0, length * sizeof(uint16_t));
     _tile_loadconfig(&ALL_TILES_WHOLE);
     for (size_t token = 0; token < tokens; token += 2 * TILE, x += 2 * block_bytes)
         for (size_t row = 0; row < rows; row += 2 * TILE) {
             const size_t left = tokens - token;
             if (left > TILE)
-                multiply_tiles(parts, 2, panel + row * length, length, x, block_bytes, sums);
+                multiply_tiles(parts, 2, pairs + row * length * sizeof(uint16_t), length, x, block_bytes, sums);
             else
-                multiply_tiles(parts, 1, panel + row * length, length, x, 0, sums);
+                multiply_tiles(parts, 1, pairs + row * length * sizeof(uint16_t), length, x, 0, sums);
             for (size_t tile = 0; tile < 4; tile++) {
                 const size_t r = row + tile % 2 * TILE, t = token + tile / 2 * TILE;
                 if (r < rows && t < tokens)
