@@ -138,6 +138,8 @@ def test_shards_add_up_to_the_batch():
         assert losses.cross_entropy == pytest.approx(whole.cross_entropy, rel=1e-13)
         for name, gradient in named(expected).items():
             assert np.allclose(gradients[name], gradient, rtol=1e-10, atol=1e-13), name
+    with ThreadPoolExecutor(2) as pool, pytest.raises(InputError, match="5 sequences; expected at least shards = 6"):
+        loop.shared_out(weights, batch, replace(recipe, shards=6), pool)
 
 
 def test_gradients_that_are_not_finite_stop_the_run():
@@ -145,7 +147,7 @@ def test_gradients_that_are_not_finite_stop_the_run():
     state.masters["norm", None][0] = np.inf
     with (
         ThreadPoolExecutor(2) as pool,
-        np.errstate(all="ignore"),
+        pytest.warns(RuntimeWarning),
         pytest.raises(NotFiniteError, match="step 1: .* nan"),
     ):
         loop.step(state, batch_of(1), TASK, pool)

@@ -81,7 +81,8 @@ def forward(
     H = key_THK.shape[1]
     heads = Heads(*(part.reshape(sequences, -1, H, part.shape[1] // H, K) for part in (query_TnK, key_THK, value_THK)))
     mixed_NSHGK = np.empty_like(heads.query_NSHGK)
-    blocks = blocks_of(*mixed_NSHGK.shape[1:4:2], window, x_TD.dtype)
+    _, S, _, G, _ = mixed_NSHGK.shape
+    blocks = blocks_of(S, G, window, x_TD.dtype)
     saved = Saved(x_TD, maps, heads, blocks, [], np.empty_like(mixed_NSHGK[..., 0]), mixed_NSHGK)
     for sequence in range(sequences):
         saved.weights.append([attend(sequence, block, saved, weights.sinks.reshape(H, -1)) for block in blocks])

@@ -56,7 +56,7 @@ def train(
     Raises
     ------
     InputError
-        Where the checkpoint is of another recipe, or a package is missing.
+        Where the checkpoint is of another recipe, a batch has fewer sequences than shards, or a package is missing.
     NotFiniteError
         Where the gradients are NaN or infinite; the checkpoint is then as it was.
     """
@@ -94,6 +94,8 @@ def shared_out(
     weights: Weights, batch: Batch, recipe: Recipe, pool: ThreadPoolExecutor
 ) -> tuple[Losses, dict[Name, NDArray]]:
     """`loss_and_gradients` of a batch, by shards. The load-balancing loss is the mean over them."""
+    if len(batch.token_NS) < recipe.shards:
+        raise InputError(f"a batch has {len(batch.token_NS)} sequences; expected at least shards = {recipe.shards}")
     shards = [Batch(*parts) for parts in zip(*(np.array_split(array, recipe.shards) for array in batch))]
     balance = recipe.balance / recipe.shards
     results = list(pool.map(lambda shard: loss_and_gradients(weights, shard, recipe.config, balance), shards))

@@ -35,8 +35,10 @@ def test_gradients_of_the_whole_model(config, sequences, seed, balance):
     assert np.isclose(losses.cross_entropy, cross_entropy.item(), rtol=1e-12, atol=0)
     assert np.isclose(losses.balance, of_balance.item(), rtol=1e-12, atol=0)
     expected = theirs.gradients(model, config)
+    # A gradient may be zero but for rounding: the router's where A = 1 and all shares are equal.
+    rounding = 1e-15 * max(map(np.linalg.norm, expected.values()))
     for name, gradient in named(gradients).items():
-        assert np.linalg.norm(gradient - expected[name]) <= 1e-9 * np.linalg.norm(expected[name]), name
+        assert np.linalg.norm(gradient - expected[name]) <= 1e-9 * np.linalg.norm(expected[name]) + rounding, name
 
 
 @given(st.integers(0, 2**32), st.integers(2, 9), st.data())
