@@ -23,7 +23,7 @@ ROOMS = [
     ["model", "parts"],
     ["checkpoint"],
     ["text", "bench"],
-    ["chat"],
+    ["chat", "training"],
     ["cli"],
     ["__init__", "__main__"],
 ]

@@ -64,7 +64,11 @@ def load_as_saved(folder: Path, dtype=torch.bfloat16):
 
 def load(folder: Path):
     """The same in true float64."""
-    model = load_as_saved(folder, torch.float64)
+    return in_float64(load_as_saved(folder, torch.float64))
+
+
+def in_float64(model):
+    """A model of float64 weights, with the parts that run in float32 replaced."""
     for name, module in list(model.named_modules()):
         if isinstance(module, modeling_gpt_oss.GptOssRMSNorm):
             parent, _, child = name.rpartition(".")
