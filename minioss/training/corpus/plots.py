@@ -48,13 +48,15 @@ AFRAID = (
 )
 
 BIRD = (
-    "One {weather} {A} found a [small|little] bird in the [snow|grass|garden]. Its wing was hurt, and it could not fly.",
+    "One {weather} {A} found a [small|little] bird in the [snow|grass|garden]. Its wing was hurt, and it could not "
+    "fly.",
     '"Poor little bird," said {A}. {He} [carried it home|put it into {his} warm hat and took it home], gave it [water '
     "and crumbs|seeds and water], and made a bed for it [in a basket|near the fire]. "
     "[Every morning the bird sang for {him}.|Day by day the bird grew stronger.]",
     '[In spring|After many days|When its wing was well] the bird said, "You were good to me. Now I must fly away. But '
     'if you need me, [call three times|whistle three times], and I will come." And off it flew.',
-    "A year went by. Then {A} and {his} friend {B}, the {Bkind}, went [to look for berries|to gather wood], and they lost their way "
+    "A year went by. Then {A} and {his} friend {B}, the {Bkind}, went [to look for berries|to gather wood], and they "
+    "lost their way "
     "in the [dark forest|deep wood]. It grew [cold|dark], and {B} began to cry.",
     "{A} remembered the bird. {He} [called|whistled] three times. [At once|In a moment] there was a sound of "
     'wings. "Follow me," sang the bird, and it flew before them from tree to tree until they saw the lights of home.',
@@ -68,21 +70,24 @@ SHARED = (
     '"I have only this {food}, but we can share it," said {A}. And {he} gave away half of it.',
     'A little later {he} met {B}, the {Bkind}. "I have not eaten all day," said {B}. [{A} looked at {his} food. '
     'There was not much left.|{A} was hungry too.] "Take it," {he} said. "You need it more than I do."',
-    "In the evening {A} was tired and hungry, [and it began to rain|and {his} feet hurt]. Then {he} saw a light. It was a "
+    "In the evening {A} was tired and hungry, [and it began to rain|and {his} feet hurt]. Then {he} saw a light. It "
+    "was a "
     "[warm little house|fine castle|round white house]. The door opened, and there stood the old one from the road.",
     '"Come in," said the old one. "You shared with me when you had little. Now I share with you." On the table there '
     "were [cakes and pies and hot soup|bread and honey and sweet milk]. And at the table sat {B}[, smiling|].",
-    "When {A} went home, {he} had a {gift} in {his} bag. [It was a present.|It never grew old.]",
+    "In the morning {A} found a {gift} in {his} bag. [It was a present.|It never grew old.]",
 )
 
 DRAGON = (
-    "Near that place, in a cave, there lived a [dragon|giant|troll]. Every night it [roared|cried out|howled] so loudly "
+    "Near that place, in a cave, there lived a [dragon|giant|troll]. Every night it [roared|cried out|howled] so "
+    "loudly "
     "that nobody could sleep. [The king promised a {gift} to anyone who could stop it.|Even the soldiers were afraid.]",
     '"I will go and see what it wants," said {A}. "You are too small!" said {B}. "Perhaps," said {A}, "but I can ask." '
     "So they went up the hill together.",
     '"Who is there?" [roared|cried] the voice in the cave. "It is only me, {A}," said {A}. "Why do you make so much '
     'noise?" It was quiet for a while.',
-    '"[I have a thorn in my foot|I have a bad tooth|I am so lonely]," said the voice at last, "and nobody ever comes to '
+    '"[I have a thorn in my foot|I have a bad tooth|I am so lonely]," said the voice at last, "and nobody ever comes '
+    "to "
     '[help|see] me." And a big tear fell on the ground.',
     "{A} was not afraid any more. {He} [went in and helped|sat down and sang a song|made some hot tea], and {B} "
     "[held the light|told a funny story]. After an hour [the big creature|the poor thing] began to smile.",
@@ -92,12 +97,14 @@ DRAGON = (
 
 MAGIC = (
     "One {weather} {he} met an old woman [with a heavy basket|who had lost her stick]. {A} helped her, and she gave "
-    '{him} a [little pot|wooden spoon|small brown bag]. "Say: give, and it will give you food. Say: enough, and it will '
+    '{him} a [little pot|wooden spoon|small brown bag]. "Say: give, and it will give you food. Say: enough, and it '
+    "will "
     'stop," she said.',
     '{A} ran home. "Give!" {he} said, and at once there was [warm soup|sweet porridge|hot pudding] for everybody. '
     '"Enough!" {he} said, and it stopped. [Nobody was hungry any more.|They all ate until they were full.]',
     'But one day {A} was away, and {B}, the {Bkind}, wanted to try it. "Give!" said {B}. The food came, and it '
-    "came, and it came. {B} did not know the word to stop it. [It ran over the table and out of the door.|It filled the "
+    "came, and it came. {B} did not know the word to stop it. [It ran over the table and out of the door.|It filled "
+    "the "
     "room and ran down the stairs.]",
     '"Stop! Please stop!" cried {B}. [But it did not stop.|But it ran on and on, down the street.] Then {A} came home '
     'and saw it. "Enough!" {he} called, and all was quiet.',
@@ -126,7 +133,8 @@ RACE = (
     "They all began to run. {B} was soon far ahead. But [near the bridge|half way] there lay an old [goose|hen|donkey] "
     "who could not get up. {B} ran past. All the others ran past. Only {A} stopped.",
     '"Can I help you?" {he} asked, and {he} [helped the poor animal up|gave it some water]. "You are kind," it '
-    'said. "Listen. [There is a short way through the wood.|There is a path behind the hedge.] Nobody knows it but me."',
+    'said. "Listen. [There is a short way through the wood.|There is a path behind the hedge.] Nobody knows it but '
+    'me."',
     "{A} took the short way, and when {B} came to the end, {A} was there already. Everybody clapped. {B} was "
     '[angry at first|very much surprised], but then {bhe} said, "[You won because you stopped. I will remember that.'
     '|Well done, {A}.]"',
@@ -162,12 +170,14 @@ HOMEWARD = (
 )
 
 CAKE = (
-    "{A} had a good friend, {B}, the {Bkind}. It was the day before {bhis} birthday, and {A} wanted to bake a cake for {bhim}. {He} took flour and "
+    "{A} had a good friend, {B}, the {Bkind}. It was the day before {bhis} birthday, and {A} wanted to bake a cake "
+    "for {bhim}. {He} took flour and "
     "milk and [butter|honey]. But there were no eggs[ in the house|].",
     'So {A} went to the hen. "Dear hen, please give me an egg for a cake," {he} said. "[Bring me some corn first|I '
     'will, if you bring me corn]," said the hen.',
     '{A} went to the farmer for corn. "[Bring me a drink of water first|I will, if you bring me water]," said the '
-    "farmer. So {A} ran to the well, and brought the water to the farmer, and the corn to the hen. And the hen gave {him} "
+    "farmer. So {A} ran to the well, and brought the water to the farmer, and the corn to the hen. And the hen gave "
+    "{him} "
     "two fine eggs.",
     "Then {A} baked the cake. [It was round and brown, and it smelled so good.|It was a little crooked, but it smelled "
     "of honey.] {He} put [a candle|a flower|a cherry] on it.",
@@ -184,7 +194,8 @@ KING = (
     "[small|clever] and found a hole, and so they went through.",
     'On the third day they came to the water. A [lion|dragon|wolf] lay before it. "What will you give me?" it asked. '
     '"I have only my {thing}," said {A}. "[That will do|I have always wanted one]," it said, and it let them pass.',
-    "They filled a [bottle|cup|jar] and ran home. [The sick one drank|One sip was enough], and the red came back to the "
+    "They filled a [bottle|cup|jar] and ran home. [The sick one drank|One sip was enough], and the red came back to "
+    "the "
     'pale cheeks. "What do you wish for?" "[A feast for everybody|Only a new {thing}|A little house for {B}]," said '
     "{A}. And so it was done.",
 )
@@ -192,7 +203,8 @@ KING = (
 STORM = (
     "One night there was a great storm. The wind [took the roof off|broke the wall of|blew down] the house of {B}, the "
     "{Bkind}. In the morning {B} sat in the rain and did not know what to do.",
-    '"You can live with me," said {A}, "until we build a new one." "[We? I cannot build a house|It is too much work for '
+    '"You can live with me," said {A}, "until we build a new one." "[We? I cannot build a house|It is too much work '
+    "for "
     'two]," said {B}. "Then we shall ask for help," said {A}.',
     "{A} went from door to door. The beaver brought wood. The [mice|birds] brought straw. The bear carried the heavy "
     "stones, and the [spider|mole] [made the curtains|dug the cellar].",
@@ -203,8 +215,10 @@ STORM = (
 )
 
 STAR = (
-    "One evening {A} looked out of the window and saw a star fall. It fell [behind the hill|into the pond|into the garden].",
-    '{A} ran out to look for it. {He} met {B}, the {Bkind}. "I saw it too!" said {B}. They looked and looked, but all they '
+    "One evening {A} looked out of the window and saw a star fall. It fell [behind the hill|into the pond|into the "
+    "garden].",
+    '{A} ran out to look for it. {He} met {B}, the {Bkind}. "I saw it too!" said {B}. They looked and looked, but all '
+    "they "
     "found was [a small white stone|a firefly in the grass].",
     '"[Perhaps|Maybe] the star was only tired," said {B}. "[Shall we watch over it|Let us keep it warm]." So they '
     "sat beside it all night, and in the morning they were friends.",
@@ -222,15 +236,19 @@ SONG = (
 NEWCOMER = (
     "One {weather} {friend} moved into the house next door. {B} did not know anybody. {Bhe} sat [on the steps|at "
     "the window] and looked sad.",
-    '{A} knocked at the door. "[Hello|Good day]," {he} said. "I am {A}. Do you want to [play|see the river|fly a kite]?" '
+    '{A} knocked at the door. "[Hello|Good day]," {he} said. "I am {A}. Do you want to [play|see the river|fly a '
+    'kite]?" '
     '"Yes," said {B}, and {bhis} eyes were bright.',
-    "They played until it was dark. {B} showed {A} {bhis} {gift}, and {A} showed {B} the best place to [swim|climb|hide].",
+    "They played until it was dark. {B} showed {A} {bhis} {gift}, and {A} showed {B} the best place to "
+    "[swim|climb|hide].",
 )
 
 SNOW = (
-    'One morning everything was white. "Snow!" cried {A}, and {he} [ran out without a hat|jumped out of bed]. {He} made a '
+    'One morning everything was white. "Snow!" cried {A}, and {he} [ran out without a hat|jumped out of bed]. {He} '
+    "made a "
     "snowman with [a carrot nose|two black stones for eyes].",
-    '"He looks cold," said {B}, the {Bkind}. So {A} gave the snowman a [scarf|hat|coat]. "[Thank you|How kind]," said a soft '
+    '"He looks cold," said {B}, the {Bkind}. So {A} gave the snowman a [scarf|hat|coat]. "[Thank you|How kind]," said '
+    "a soft "
     "voice. But when they turned around, the snowman stood as still as before.",
     "In spring the snowman was gone. But where he had stood, there was [one white flower|a ring of white flowers], and "
     "{A} and {B} knew who had left it there.",
