@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from minioss import __version__
-from minioss.cli import bench, chat, generate, gguf, info, synth
+from minioss.cli import bench, chat, generate, gguf, info, synth, train
 from minioss.errors import InputError, NotFiniteError
 
-COMMANDS = (info, generate, chat, bench, synth, gguf)
+COMMANDS = (info, generate, chat, bench, synth, train, gguf)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

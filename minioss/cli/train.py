@@ -48,9 +48,7 @@ def run(options: argparse.Namespace) -> int:
     recipe = tiny.recipe(options.steps, options.seed)
     checkpoint, losses = (out.with_name(f"{out.name}.{kind}") for kind in ("checkpoint", "losses.csv"))
     log = Log(losses, recipe)
-    state = train(
-        recipe, lambda step: tiny.batch_of(recipe.seed, step), checkpoint, STEPS_PER_CHECKPOINT, log.report
-    )
+    state = train(recipe, lambda step: tiny.batch_of(recipe.seed, step), checkpoint, STEPS_PER_CHECKPOINT, log.report)
     release(out, state.masters, recipe.config, PATH)
     print(f"{out}: trained {recipe.steps} steps, loss {log.mean():.3f}")
     print(sample(state, recipe))
