@@ -103,15 +103,18 @@ results = st.builds(
     st.none() | formats,
     st.sampled_from(["functions.weather", "browser.open", "python", "tool", "a:b"]) | words,
 )
-messages = st.one_of(
-    st.builds(Message, st.just("system"), systems | texts),
-    st.builds(Message, st.just("developer"), developers | texts),
+spoken = st.one_of(
     st.builds(Message, st.just("user"), texts, name=st.none() | words),
     st.builds(Message, st.just("assistant"), texts, channels, name=st.none() | words),
     analysis,
     final,
     calls,
     results,
+)
+messages = st.one_of(
+    st.builds(Message, st.just("system"), systems | texts),
+    st.builds(Message, st.just("developer"), developers | texts),
+    spoken,
 )
 turns = st.tuples(st.builds(Message, st.just("user"), texts), analysis, st.tuples(calls, results), final).map(
     lambda turn: [turn[0], turn[1], *turn[2], turn[3]]

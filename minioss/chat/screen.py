@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from typing import Literal, TextIO, get_args
 
 from minioss.chat.events import Done, Event, Malformed, Text, Thinking, ToolCall, ToolResult
@@ -12,7 +13,8 @@ Visibility = Literal["shown", "dimmed", "hidden"]
 VISIBILITIES = get_args(Visibility)
 
 RESET, DIM, RED, CYAN = "\x1b[0m", "\x1b[2m", "\x1b[31m", "\x1b[36m"
-# How much is shown of what a tool is told, and of what it answers.
+WIPE = "\r\x1b[K"
+# How much is shown of what a tool answers. What it is told is shown whole: the user may be asked whether it may run.
 LINES, CHARACTERS = 8, 600
 
 
@@ -31,8 +33,11 @@ class Screen:
     def __init__(self, thinking: Visibility = "dimmed", figures: bool = False) -> None:
         self.thinking, self.figures = thinking, figures
         self.is_terminal = sys.stdout.isatty()
-        self._in_colour = self.is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self._is_dumb = os.environ.get("TERM") == "dumb"
+        self._in_colour = self.is_terminal and not self._is_dumb and not os.environ.get("NO_COLOR")
         self._section, self._ends_line = "", True
+        self._status, self._since = "", 0.0
+        self._is_labelled = False
 
     def show(self, event: Event) -> None:
         """Show one event."""
@@ -44,56 +49,85 @@ class Screen:
             case Text(text):
                 self._write("commentary", text, DIM)
             case ToolCall(message):
-                self._write(f"call {id(message)}", f"→ {message.recipient} {excerpt(message)}", CYAN)
+                self._write("call", f"→ {call(message)}\n", CYAN)
             case ToolResult(message):
-                self._write(f"result {id(message)}", f"← {excerpt(message)}", DIM)
+                self._write("result", f"← {indented(excerpt(message))}\n", DIM)
             case Malformed(message):
-                self._write(f"note {id(message)}", f"[a malformed message: {message.note}]", DIM)
+                self._write("note", f"[a malformed message: {message.note}]\n", DIM)
             case Done():
-                self.end()
-                if event.reason != "answer":
-                    self.say(REASONS[event.reason])
-                if self.figures:
-                    self.say(figures(event))
+                notes = [REASONS[event.reason]] if event.reason in REASONS else []
+                notes += [figures(event)] if self.figures else []
+                self.say("\n".join(notes)) if notes else self.end()
 
-    def end(self) -> None:
-        """End the answer, or what there is of it."""
-        self._begin("")
+    def reading(self, done: int, total: int) -> None:
+        """Show, from the second second on, how much of a prompt is read (as `Chat` tells its ``progress``)."""
+        now = time.monotonic()
+        if done == 1:
+            self._since = now
+        elif now > self._since + 1:
+            left = (now - self._since) * (total - done) / (done - 1)
+            self._tell(f"reading {100 * done // total} %, {left:.0f} s left")
 
     def say(self, text: str, style: str = DIM) -> None:
         """Tell the user something that the model did not say."""
-        self._write("say", text, style)
+        self._write("say", f"{text}\n", style)
         self.end()
 
     def complain(self, text: str) -> None:
         """Tell the user what went wrong."""
         self.say(text, RED)
 
+    def end(self) -> None:
+        """End the answer, or what there is of it."""
+        self._begin("")
+
     def _think(self, text: str) -> None:
         if self.thinking != "hidden":
             self._write("thinking", text, DIM if self.thinking == "dimmed" else "")
-        elif self.is_terminal and self._section != "hidden":
-            self._write("hidden", "thinking…", DIM)
+            return
+        if not self._status.startswith("thinking"):
+            self._since = time.monotonic()
+        self._tell(f"thinking… {time.monotonic() - self._since:.0f} s")
+
+    def _tell(self, status: str) -> None:
+        """Show a line that goes again as soon as there is anything else to show."""
+        stream = self._stream("status")
+        if stream.isatty() and not self._is_dumb and status != self._status:
+            self._begin("status")
+            self._put(stream, WIPE)
+            self._put(stream, status, DIM)
+            self._status = status
 
     def _write(self, section: str, text: str, style: str = "") -> None:
-        if section != self._section:
-            self._begin(section)
+        self._begin(section)
         stream = self._stream(section)
-        if stream.isatty():
-            text = harmless(text)
-        stream.write(f"{style}{text}{RESET}" if style and self._in_colour else text)
-        stream.flush()
+        self._put(stream, harmless(text) if stream.isatty() else text, style)
         self._ends_line = text.endswith("\n")
 
+    def _put(self, stream: TextIO, text: str, style: str = "") -> None:
+        stream.write(f"{style}{text}{RESET}" if style and self._in_colour else text)
+        stream.flush()
+
     def _begin(self, section: str) -> None:
-        """Leave one section for another: there is an empty line between them on a terminal."""
-        if self._section == "hidden":
-            self._stream(self._section).write("\r\x1b[K")
+        """Leave one section for another: on a terminal there is an empty line between them, but for call and result."""
+        if section == self._section:
+            return
+        stream = self._stream(self._section)
+        if self._section == "status":
+            self._put(stream, WIPE)
         elif self._section:
-            space = "" if self._ends_line else "\n"
-            self._stream(self._section).write(space + "\n" * (self.is_terminal and self._section != "say"))
-        self._stream(self._section).flush()
-        self._section, self._ends_line = section, True
+            self._put(stream, "" if self._ends_line else "\n")
+            self._put(stream, "\n" if self.is_terminal and section not in ("", "result") else "")
+        self._section, self._status, self._ends_line = section, "", True
+        self._label(section)
+
+    def _label(self, section: str) -> None:
+        """Where colours do not tell reasoning and answer apart, words do."""
+        if section == "thinking":
+            self._is_labelled = self.is_terminal and not (self.thinking == "dimmed" and self._in_colour)
+        if section in ("thinking", "answer") and self._is_labelled:
+            self._put(sys.stdout, f"[{section}]\n")
+        self._is_labelled = self._is_labelled and section != ""
 
     def _stream(self, section: str) -> TextIO:
         return sys.stdout if self.is_terminal or section == "answer" else sys.stderr
@@ -105,11 +139,22 @@ REASONS = {
 }
 
 
+def call(message: Message) -> str:
+    """Whom the model calls, and with what; a program begins on a line of its own."""
+    text = message.content.strip()
+    return indented(f"{message.recipient}\n{text}" if "\n" in text else f"{message.recipient} {text}")
+
+
 def excerpt(message: Message) -> str:
     """The beginning of what a message says, and how much there is more of it."""
     text = message.content.strip()
     short = "\n".join(text[:CHARACTERS].split("\n")[:LINES])
     return short if len(short) == len(text) else f"{short}… ({len(text) - len(short)} characters more)"
+
+
+def indented(text: str) -> str:
+    """The text with its lines in one column beside an arrow."""
+    return text.replace("\n", "\n  ")
 
 
 def figures(done: Done) -> str:

@@ -1,5 +1,6 @@
 """A chat in the terminal: what is typed goes to the model or is a command, until the end of input."""
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,12 +8,14 @@ from minioss.chat import transcript
 from minioss.chat.conversation import EFFORTS, Chat
 from minioss.chat.screen import VISIBILITIES, Screen
 from minioss.errors import InputError, NotFiniteError
-from minioss.text.harmony.rendering import render
+from minioss.text.harmony.rendering import render_prompt
 
-PROMPT, MORE = "> ", "… "
+# An empty line sets each question off from what came before it.
+PROMPT, MORE = "\n> ", "… "
 QUOTES = '"""'
-HELP = f"""A message is sent with Return. It goes on in the next line after a \\ at the end of a line, and from
-{QUOTES} to {QUOTES} over any number of lines. Ctrl-C stops the answer, Ctrl-D ends the chat."""
+HELP = f"""A message is sent with Return. It goes on in the next line after a \\ at the end
+of a line, and from {QUOTES} to {QUOTES} over any number of lines. What begins with a
+space is never a command. Ctrl-C stops the answer, Ctrl-D ends the chat."""
 
 
 class Quit(Exception):
@@ -20,7 +23,7 @@ class Quit(Exception):
 
 
 class Session(NamedTuple):
-    """A conversation, where it is shown, and where lines come from (`input`)."""
+    """A conversation, where it is shown, and where lines come from (as from `input`)."""
 
     chat: Chat
     screen: Screen
@@ -28,7 +31,7 @@ class Session(NamedTuple):
 
     def run(self) -> None:
         """Talk until the end of input or ``/quit``."""
-        self.screen.say("/help lists the commands")
+        self.screen.say(self._greeting())
         while True:
             try:
                 text = self._read()
@@ -37,28 +40,36 @@ class Session(NamedTuple):
                 elif text.strip():
                     self.ask(text)
             except KeyboardInterrupt:
-                self.screen.end()
-                self.screen.say("[Ctrl-D or /quit ends the chat]")
-            except (EOFError, Quit):
-                self.screen.end()
+                self.screen.say("\n[Ctrl-D or /quit ends the chat]")
+            except UnicodeDecodeError as error:
+                self.screen.complain(f"what was typed is not UTF-8 text: {error}")
+            except EOFError:
+                self.screen.say("")
+                return
+            except Quit:
                 return
 
-    def ask(self, text: str) -> bool:
-        """Send a message and show the answer, which Ctrl-C stops; returns whether there is one."""
+    def ask(self, text: str) -> None:
+        """As `answer`, but Ctrl-C stops the answer alone, and after an error the chat can go on."""
         try:
-            for event in self.chat.stream(text):
-                self.screen.show(event)
+            self.answer(text)
         except KeyboardInterrupt:
-            self.screen.end()
             self.screen.say("[stopped]")
-            return False
-        except (InputError, NotFiniteError) as error:
-            self.screen.end()
-            self.screen.complain(str(error))
-            return False
+        except (InputError, NotFiniteError, MemoryError) as error:
+            self.screen.complain(str(error) or "out of memory")
+
+    def answer(self, text: str) -> None:
+        """Send a message and show the answer, with the sources that it names."""
+        for event in self.chat.stream(text):
+            self.screen.show(event)
         if sources := self._sources():
             self.screen.say("\n".join(f"{citation} {address}" for citation, address in sources.items()))
-        return True
+
+    def _greeting(self) -> str:
+        folder = self.chat.reading.model.folder
+        name = "a model" if folder is None else folder.resolve().name
+        tools = f"tools: {', '.join(self.chat.tools)}" if self.chat.tools else "no tools"
+        return f"{name}, effort {self.chat.effort}, {tools} (/help lists the commands)"
 
     def _sources(self) -> dict[str, str]:
         browser = self.chat.tools.get("browser")
@@ -71,21 +82,32 @@ class Session(NamedTuple):
         lines = [line]
         while lines[-1].endswith("\\"):
             lines[-1] = lines[-1].removesuffix("\\")
-            lines.append(self.read_line(MORE))
+            lines.append(self._read_more(""))
         return "\n".join(lines)
 
     def _read_quoted(self, line: str) -> str:
         lines = [line]
         while not lines[-1].endswith(QUOTES):
-            lines.append(self.read_line(MORE))
+            lines.append(self._read_more(QUOTES))
+        text = "\n".join(lines).removesuffix(QUOTES).strip("\n")
         # What is quoted is a message, even if it begins as a command does.
-        return " " * lines[0].startswith("/") + "\n".join(lines).removesuffix(QUOTES).strip("\n")
+        return f" {text}" if text.startswith("/") else text
+
+    def _read_more(self, last: str) -> str:
+        """The next line of a message; Ctrl-D ends the message and not the chat."""
+        try:
+            return self.read_line(MORE)
+        except EOFError:
+            self.screen.say("")
+            return last
 
     def _command(self, name: str = "", argument: str = "") -> None:
         command = COMMANDS.get(name)
         try:
             if command is None:
                 raise InputError(f"there is no command /{name}; /help lists them (a message may begin with a space)")
+            if argument and not command.arguments:
+                raise InputError(f"/{name} is followed by {argument!r}; expected nothing after it")
             command.run(self, argument.strip())
         except (InputError, OSError) as error:
             self.screen.complain(str(error))
@@ -136,15 +158,15 @@ def _load(session: Session, path: str) -> None:
 def _path(path: str) -> str:
     if not path:
         raise InputError("there is no file name; expected /save FILE or /load FILE")
-    return path
+    return os.path.expanduser(path)
 
 
 def _tokens(session: Session, _: str) -> None:
     session.screen.figures = not session.screen.figures
-    count = len(render(session.chat.conversation(), session.chat.encoding))
+    count = len(render_prompt(session.chat.conversation(), session.chat.encoding))
     room = session.chat.reading.model.config.max_position_embeddings
-    state = "shown" if session.screen.figures else "not shown"
-    session.screen.say(f"the conversation has {count} of {room} tokens; figures are {state} after each answer")
+    state = "on" if session.screen.figures else "off"
+    session.screen.say(f"the conversation has {count} of {room} tokens; figures are {state}")
 
 
 def _quit(session: Session, _: str) -> None:
@@ -158,6 +180,6 @@ COMMANDS = {
     "reset": Command("", "begin a new conversation", _reset),
     "save": Command("FILE", "write the conversation to a file", _save),
     "load": Command("FILE", "go on with a conversation from a file", _load),
-    "tokens": Command("", "the length of the conversation; tokens and seconds after each answer, or no more", _tokens),
+    "tokens": Command("", "length of the conversation; figures on or off", _tokens),
     "quit": Command("", "end the chat", _quit),
 }

@@ -14,9 +14,7 @@ from minioss.chat.tools.python import Python
 from minioss.chat.tools.tool import Tool
 from minioss.checkpoint.loading import load
 from minioss.cli.options import add_model_options, add_sampling_options, model_options, sampling_options
-from minioss.cli.progress import ProgressBar
 from minioss.errors import InputError
-from minioss.text.display import harmless
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -45,6 +43,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Load, and talk."""
+    sys.stdin.reconfigure(errors="strict")
     interactive = sys.stdin.isatty()
     text = "" if interactive else _piped()
     screen = Screen(options.thinking or ("dimmed" if sys.stdout.isatty() else "hidden"), options.tokens)
@@ -55,16 +54,17 @@ def run(options: argparse.Namespace) -> int:
         tools=_tools(options, interactive),
         instructions=options.system,
         thinking_budget=options.thinking_budget,
-        progress=ProgressBar("reading"),
+        progress=screen.reading,
         **limit,
         **sampling_options(options),
     )
-    session = Session(chat, screen)
+    session = Session(chat, screen, _read_line)
     if interactive:
         _use_readline()
         session.run()
-        return 0
-    return 0 if session.ask(text) else 1
+    else:
+        session.answer(text)
+    return 0
 
 
 def _piped() -> str:
@@ -72,7 +72,7 @@ def _piped() -> str:
         text = sys.stdin.read().strip("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"standard input is not UTF-8 text: {error}") from None
-    if not text:
+    if not text.strip():
         raise InputError("standard input is empty; expected a message")
     return text
 
@@ -107,9 +107,20 @@ def _python(without_asking: bool, interactive: bool) -> list[Python]:
         return []
 
 
-def _confirm(code: str) -> bool:
-    print(harmless(code))
-    return input("Run this program? [y/N] ").strip().lower() in ("y", "yes")
+def _confirm(_: str) -> bool:
+    """Whether the program, which the screen shows at this moment, may run."""
+    try:
+        return _read_line("Run this program? [y/N] ").strip().lower() in ("y", "yes")
+    except (EOFError, UnicodeDecodeError):
+        return False
+
+
+def _read_line(prompt: str) -> str:
+    """As `input`; but where answers go to a file or a pipe, the prompt does not."""
+    if sys.stdout.isatty():
+        return input(prompt)
+    print(prompt, end="", file=sys.stderr, flush=True)
+    return input()
 
 
 def _use_readline() -> None:
