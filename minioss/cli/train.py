@@ -1,7 +1,6 @@
 """``minioss train``: make the tiny model again."""
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
