@@ -22,7 +22,7 @@ from minioss.training.corpus.tales import Tale, to_text
 
 NUMBER = r"(?:\d+|[IVXL]+)"
 CHAPTER = rf"(?:CHAPTER|Chapter) {NUMBER}\b.*"
-CAPITALS = rf"[^a-z]+|{NUMBER}\. .*|(?:\w+) STORY\. .*"
+CAPITALS = rf"[^a-z]*[A-Z][^a-z]*|{NUMBER}\. .*|(?:\w+) STORY\. .*"
 TITLE_CASE = r"[A-Z][^.!?‘’“”]{2,60}"
 # These go on with the tale that they stand in.
 PART = rf"{NUMBER}\b\.?.*|CHAPTER.*|\w+(?:ST|ND|RD|TH) STORY\b.*"
@@ -51,7 +51,7 @@ BOOKS = {
     "the-yellow-fairy-book": Book("THE CAT AND THE MOUSE IN PARTNERSHIP"),
 }
 END = r"THE END|\*{5}|C\. Collodi--.*"
-NOTE = r"\(\d+\)|\[|\*|\(From |\(Adapted|(?:Story f|F)rom .{,60}[.)]$|\([^)]{,60}\)$"
+NOTE = r"\(\d+\)|\[|\*|\(From |\(Adapted|(?:Story f|F)rom .{,60}[.)]$|\(.*\)$"
 
 
 def main() -> None:
@@ -73,18 +73,25 @@ def read(path: Path, book: Book) -> Iterator[Tale]:
 def tales_of(body: str, book: Book) -> Iterator[Tale]:
     """Cut a text at its headings, and clean what is between them."""
     single = len(re.findall(r"‘|(?<!\w)'(?=\w)", body)) > body.count("“") + body.count('"') // 2
-    title, lines, untitled = "", [], False
+    for title, blocks in sections(body, book):
+        if re.fullmatch(f"CHAPTER {NUMBER}", title):
+            title, *blocks = blocks
+        lines = [text for block in blocks if not re.match(NOTE, block) and (text := tidy(block, single))]
+        if lines:
+            yield Tale(plain(title), "\n".join([begun(lines[0]), *lines[1:]]))
+
+
+def sections(body: str, book: Book) -> list[tuple[str, list[str]]]:
+    """Each heading with the paragraphs under it, as they are but for the ends of lines."""
+    found: list[tuple[str, list[str]]] = []
     for gap, block in re.findall(r"((?:[ \t]*\n)*)((?:[ \t]*\S.*\n?)+)", body):
         line = " ".join(block.split())
-        if untitled:
-            title, untitled = line, False
-        elif is_heading(block, book) and (gap.count("\n") > 1 or not title):
-            if not (book.parts and re.fullmatch(PART, line)):
-                yield from [Tale(plain(title), "\n".join(lines))] * bool(lines)
-                title, lines, untitled = line, [], re.fullmatch(f"CHAPTER {NUMBER}", line) is not None
-        elif not re.match(NOTE, line) and (text := tidy(line, single)):
-            lines.append(text if lines else begun(text))
-    yield from [Tale(plain(title), "\n".join(lines))] * bool(lines)
+        first_below = not found or not found[-1][1]
+        if not (is_heading(block, book) and (first_below or gap.count("\n") > 1)):
+            found[-1][1].append(line)
+        elif not (book.parts and re.fullmatch(PART, line)):
+            found.append((line, []))
+    return found
 
 
 def is_heading(block: str, book: Book) -> bool:
@@ -94,12 +101,12 @@ def is_heading(block: str, book: Book) -> bool:
 
 def plain(title: str) -> str:
     """A title without marks and numbers, in lower case."""
-    title = re.sub(rf"\s*[(\[].*|^(?:chapter )?{NUMBER}\b\.?|[^\w' -]", "", to_ascii(title), flags=re.IGNORECASE)
+    title = re.sub(rf"\s*[(\[].*|^(?:chapter )?{NUMBER}\b\.?|[^\w' -]|_", "", to_ascii(title), flags=re.IGNORECASE)
     return title.strip().lower()
 
 
 def tidy(line: str, single: bool) -> str:
-    """A paragraph as it is read: no marks of an editor, plain quotes, no shouting.
+    r"""A paragraph as it is read: no marks of an editor, plain quotes, no shouting.
 
     Parameters
     ----------

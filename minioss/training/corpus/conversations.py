@@ -29,12 +29,12 @@ PROBLEMS = {kind.name: kind for kind in (*arithmetic.KINDS, *spelling.KINDS)}
 
 # How often a turn is of a kind. "multiply" and "weather" need a function; a product of the "table" does not.
 KINDS = {
-    "add": 0.20,
-    "subtract": 0.20,
+    "add": 0.19,
+    "subtract": 0.19,
     "compare": 0.06,
     "count": 0.11,
     "reverse": 0.11,
-    "sort": 0.09,
+    "sort": 0.08,
     "multiply": 0.14,
     "table": 0.03,
     "weather": 0.03,
@@ -100,7 +100,7 @@ def conversation(random: np.random.Generator) -> list[Message]:
     """A conversation of one turn or two, with the system message and, where there is one, the developer message."""
     kinds = [drawn(random, KINDS) for _ in range(1 + (random.random() < SECOND_TURN))]
     # A story before another question would fill the context.
-    kinds = ["talk" if kind == "story" and kind is not kinds[-1] else kind for kind in kinds]
+    kinds = [*("talk" if kind == "story" else kind for kind in kinds[:-1]), kinds[-1]]
     effort = drawn(random, EFFORTS)
     offered = offered_for(random, kinds)
     turns = [message for kind in kinds for message in turn(random, kind, effort, offered)]
