@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import termios
 import time
@@ -30,6 +31,9 @@ class Terminal:
         self.raw, self._seen = b"", 0
         self._child, self._terminal = pty.fork()
         if self._child == 0:
+            signal.signal(
+                signal.SIGINT, signal.SIG_DFL
+            )  # a shell's background jobs ignore it, and so would the program
             os.execve(command[0], command, os.environ | ENVIRONMENT | environment)
         os.set_blocking(self._terminal, False)
         self.resize(columns)

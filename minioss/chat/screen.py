@@ -57,10 +57,12 @@ class Screen:
             case Done():
                 notes = [REASONS[event.reason]] if event.reason in REASONS else []
                 notes += [figures(event)] if self.figures else []
-                self.say("\n".join(notes)) if notes else self.end()
+                if notes:
+                    self.say("\n".join(notes))
+                self.end()
 
     def reading(self, done: int, total: int) -> None:
-        """Show, from the second second on, how much of a prompt is read (as `Chat` tells its ``progress``)."""
+        """Show, after a second, how much of a prompt is read; this is a ``progress`` for `Chat`."""
         now = time.monotonic()
         if done == 1:
             self._since = now

@@ -37,6 +37,8 @@ def save(chat: Chat, path: str | Path) -> None:
         if path.exists():
             read(path)
         _replace(path, text)
+    except InputError as error:
+        raise InputError(f"{path} is there already, and not replaced: {error}") from None
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from None
 
