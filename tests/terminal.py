@@ -31,9 +31,8 @@ class Terminal:
         self.raw, self._seen = b"", 0
         self._child, self._terminal = pty.fork()
         if self._child == 0:
-            signal.signal(
-                signal.SIGINT, signal.SIG_DFL
-            )  # a shell's background jobs ignore it, and so would the program
+            # Background jobs of a shell ignore Ctrl-C, and what they start would too.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.execve(command[0], command, os.environ | ENVIRONMENT | environment)
         os.set_blocking(self._terminal, False)
         self.resize(columns)
