@@ -31,16 +31,19 @@ class Session(NamedTuple):
 
     def run(self) -> None:
         """Talk until the end of input or ``/quit``."""
-        self.screen.say(self._greeting())
+        note = self._greeting()
         while True:
             try:
+                if note:
+                    self.screen.say(note)
+                    note = ""
                 text = self._read()
                 if text.startswith("/"):
                     self._command(*text[1:].split(maxsplit=1))
                 elif text.strip():
                     self.ask(text)
             except KeyboardInterrupt:
-                self.screen.say("\n[Ctrl-D or /quit ends the chat]")
+                note = "\n[Ctrl-D or /quit ends the chat]"  # told above, where another Ctrl-C does no harm
             except UnicodeDecodeError as error:
                 self.screen.complain(f"what was typed is not UTF-8 text: {error}")
             except EOFError:
