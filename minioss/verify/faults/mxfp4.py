@@ -67,6 +67,24 @@ def mxfp4_scale_zero_as_one(right, blocks, scales, dtype):
     return right(blocks, np.where(scales == 0, 127, scales).astype(np.uint8), dtype)
 
 
+@mistake("mxfp4.decode", official=SCALES)
+def mxfp4_scale_zero_as_zero(right, blocks, scales, dtype):
+    """The scale byte 0 is read as a scale of 0."""
+    values = right(blocks, scales, dtype)
+    return np.where(scales[..., None] == 0, 0, _by_block(values, scales)).astype(dtype).reshape(values.shape)
+
+
+@mistake(
+    "mxfp4.decode",
+    official="Numbers below 2^-126 are kept: float32 and bfloat16 both have them.",
+    seen="1Cat-vLLM PR222",
+)
+def mxfp4_subnormals_flushed(right, blocks, scales, dtype):
+    """Numbers below 2^-126 are flushed to zero."""
+    values = right(blocks, scales, dtype)
+    return np.where(np.abs(values) < 2.0**-126, 0, values).astype(dtype)
+
+
 @mistake("mxfp4.decode", official="The scale of block b stands at place b of its row.")
 def mxfp4_scale_of_neighbour(right, blocks, scales, dtype):
     """Every block has the scale of the next one in its row."""
