@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from minioss.verify.keys import keys
 from tests.faulty import IDS, edge_model, in_pieces, visible_model
 from tests.models import nmse
 
+PAGE = Path(__file__).parent.parent / "docs" / "faults.md"
 # Shown by weights near the smallest that there are, and by no others.
 AT_THE_EDGE = ("mxfp4-scale-zero-as-zero", "mxfp4-subnormals-flushed")
 BLOCKS = ("tokens", "norms", "rope", "attention", "router", "experts", "mxfp4", "head")
@@ -150,3 +152,26 @@ def test_kernels_stay_out(tiny, core):
     with pytest.raises(minioss.InputError, match="kernels is 'cython'; a trace or a fault runs in NumPy alone"):
         minioss.trace(insisting, IDS)
     assert np.isfinite(insisting(IDS)).all()
+
+
+# The page
+
+
+def table():
+    """The catalogue as the page has it."""
+    yield "| name | block | what is wrong | what the official code does | seen in |"
+    yield "|---|---|---|---|---|"
+    for block in BLOCKS:
+        for entry in CATALOGUE.values():
+            if entry.block == block:
+                wrong, official = (sentence.replace("|", "\\|") for sentence in (entry.wrong, entry.official))
+                yield f"| `{entry.name}` | {block} | {wrong} | {official} | {entry.seen} |"
+
+
+def test_the_page_has_them_all():
+    assert PAGE.read_text(encoding="utf-8").endswith("\n".join(["", *table(), ""])), "python -m tests.test_faults"
+
+
+if __name__ == "__main__":
+    text, _, _ = PAGE.read_text(encoding="utf-8").partition("| name |")
+    PAGE.write_text("\n".join([text.rstrip("\n"), "", *table(), ""]), encoding="utf-8")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from minioss.checkpoint.loading import load
 from minioss.errors import InputError
-from minioss.verify.files import write_trace
+from minioss.verify.files import checked_suffix, write_trace
 from minioss.verify.tracing import trace
 
 
@@ -31,7 +31,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Load, trace, write, and say what was written."""
-    out = Path(options.out)
+    out = checked_suffix(Path(options.out))
+    if out.exists():
+        raise InputError(f"{out} exists; expected a file that is still to be made")
     ids = read_ids(Path(options.tokens))
     model = load(options.folder, dtype=options.dtype, kernels="numpy", activations=options.activations)
     arrays = trace(model, ids, options.keys)

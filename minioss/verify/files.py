@@ -38,7 +38,7 @@ def write_trace(out: str | Path, arrays: Mapping[str, NDArray]) -> None:
     InputError
         Where the ending is another, the file exists, or the disk is too small.
     """
-    out = _checked_suffix(Path(out))
+    out = checked_suffix(Path(out))
     arrays = {name: values.astype("<i8") if values.dtype.kind in "iu" else values for name, values in arrays.items()}
     with whole(out, "file", sum(values.nbytes for values in arrays.values())) as partial, open(partial, "wb") as file:
         if out.suffix == ".npz":
@@ -61,7 +61,7 @@ def read_trace(path: str | Path, config: Config) -> dict[str, NDArray]:
     InputError
         That says which array is wrong and how.
     """
-    path = _checked_suffix(Path(path))
+    path = checked_suffix(Path(path))
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     found = _npz_arrays(path) if path.suffix == ".npz" else _safetensors_arrays(path)
@@ -79,7 +79,8 @@ def read_trace(path: str | Path, config: Config) -> dict[str, NDArray]:
     return {name: _checked(path, name, key, found[name], config, T) for name, key in known.items() if name in found}
 
 
-def _checked_suffix(path: Path) -> Path:
+def checked_suffix(path: Path) -> Path:
+    """The path of a trace, or an `InputError` where it has another ending."""
     if path.suffix not in SUFFIXES:
         raise InputError(f"the trace {path} ends in {path.suffix!r}; expected {' or '.join(SUFFIXES)}")
     return path
