@@ -12,7 +12,10 @@ __all__ = ["CATALOGUE", "Fault", "fault"]
 
 
 def fault(name: str) -> AbstractContextManager[None]:
-    """Make one mistake for the length of a ``with``; several may be nested. The model runs in NumPy within.
+    """Make one mistake for the length of a ``with``. The model runs in NumPy within.
+
+    Several may be nested. Of two that replace the same function the inner one counts, around what the
+    outer one does where it calls that at all.
 
     Parameters
     ----------
