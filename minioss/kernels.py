@@ -78,7 +78,7 @@ def using(bindings: Bindings) -> Iterator[None]:
 
 @contextmanager
 def wrapping(wrappers: Bindings) -> Iterator[None]:
-    """Put other functions around marked ones, by name, for the length of a ``with``.
+    """Put other functions around marked ones, by name, for the length of a ``with``. Meanwhile all runs in NumPy.
 
     A wrapper is called with the function that it stands for, then the arguments. Of several
     around one function the last is the outermost.
@@ -97,15 +97,19 @@ def wrapping(wrappers: Bindings) -> Iterator[None]:
 @contextmanager
 def _setting(variable: ContextVar, value: object) -> Iterator[None]:
     token = variable.set(value)
-    bound = dict(_chosen.get())
-    for name, wrapper in (item for wrappers in _wrappers.get() for item in wrappers.items()):
-        bound[name] = functools.partial(wrapper, bound.get(name, NUMPY[name]))
-    outer = _bound.set(bound)
+    outer = _bound.set(_wrapped(_chosen.get(), _wrappers.get()))
     try:
         yield
     finally:
         _bound.reset(outer)
         variable.reset(token)
+
+
+def _wrapped(bindings: Bindings, layers: tuple[Bindings, ...]) -> Bindings:
+    bound = dict(bindings)
+    for name, wrapper in (item for wrappers in layers for item in wrappers.items()):
+        bound[name] = functools.partial(wrapper, bound.get(name, NUMPY[name]))
+    return bound
 
 
 def choose(kernels: str | None, dtype: DTypeLike, threads: int | None = None) -> Bindings:

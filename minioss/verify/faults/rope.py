@@ -131,10 +131,9 @@ def rope_turned_backwards(right, positions_T, rope, head_dim, dtype):
 @mistake(
     "rope.inverse_frequencies",
     official="Frequencies are computed in float32 and never cast with the model.",
-    seen="casts of a whole model to bfloat16",
 )
 def rope_frequencies_bfloat16(right, rope, head_dim):
-    """The frequencies are rounded to bfloat16."""
+    """The frequencies are rounded to bfloat16, as by a cast of the whole model."""
     return _to_bfloat16(right(rope, head_dim))
 
 
