@@ -63,7 +63,9 @@ def twin(function: Function) -> Function:
     @functools.wraps(function)
     def bound(*args, **kwargs):
         stand_in = _bound.get().get(name)
-        result = NotImplemented if stand_in is None else stand_in(*args, **kwargs)
+        if stand_in is None:
+            return function(*args, **kwargs)
+        result = stand_in(*args, **kwargs)
         return function(*args, **kwargs) if result is NotImplemented else result
 
     return bound
