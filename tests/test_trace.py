@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minioss
@@ -252,6 +252,34 @@ def test_a_truncated_file_is_told(model, small, tmp_path, suffix):
         path.write_bytes(content[:length])
         with pytest.raises(minioss.InputError, match=f"{path}.*"):
             read_trace(path, model.config)
+
+
+@settings(max_examples=400)
+@given(st.sampled_from([".npz", ".safetensors"]), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=3))
+def test_mutated_files(model, golden, suffix, changes):
+    """Whatever bytes are changed: arrays that hold what they must, or an `InputError`."""
+    content = bytearray(golden[suffix])
+    for place, value in changes:
+        content[int(place * (len(content) - 1))] = value
+    path = golden["folder"] / f"theirs{suffix}"
+    path.write_bytes(content)
+    try:
+        arrays = read_trace(path, model.config)
+    except minioss.InputError:
+        assert bytes(content) != golden[suffix]
+    else:
+        assert arrays["logits"].shape == (2, 101) and np.isfinite(arrays["logits"]).all()
+
+
+@pytest.fixture(scope="module")
+def golden(model, tmp_path_factory):
+    """The bytes of a short trace, mostly headers."""
+    folder = tmp_path_factory.mktemp("mutated")
+    arrays = minioss.trace(model, [1, 2], ["logits"])
+    for suffix in (".npz", ".safetensors"):
+        write_trace(folder / f"golden{suffix}", arrays)
+    contents = {suffix: (folder / f"golden{suffix}").read_bytes() for suffix in (".npz", ".safetensors")}
+    return contents | {"folder": folder}
 
 
 def test_wrong_paths(model, small, tmp_path):
