@@ -10,6 +10,8 @@ from minioss.model import Model
 from minioss.text.generation import Token, generate, generate_batch
 from minioss.text.streaming import TextStream, stream_text
 from minioss.text.tokenizer import load_tokenizer
+from minioss.verify.faults import fault
+from minioss.verify.tracing import trace
 
 __all__ = [
     "Cache",
@@ -21,6 +23,7 @@ __all__ = [
     "RopeConfig",
     "TextStream",
     "Token",
+    "fault",
     "generate",
     "generate_batch",
     "load",
@@ -28,5 +31,6 @@ __all__ = [
     "preset",
     "stream_text",
     "synthesize",
+    "trace",
 ]
 __version__ = "0.1.0"

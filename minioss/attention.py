@@ -48,6 +48,7 @@ class Span(NamedTuple):
     cache: Cache
 
 
+@kernels.twin
 def attention(
     x_TD: NDArray, weights: AttentionWeights, layer: int, rotation: Rotation, spans: Sequence[Span]
 ) -> NDArray:
@@ -65,16 +66,27 @@ def attention(
     -------
     (T, D), of the type of ``x_TD``
     """
-    H, K = spans[0].cache.heads
-    query_TnK = rotate(linear(x_TD, weights.query).reshape(len(x_TD), -1, K), rotation)
-    key_THK = rotate(linear(x_TD, weights.key).reshape(len(x_TD), H, K), rotation)
-    value_THK = linear(x_TD, weights.value).reshape(len(x_TD), H, K)
+    query_TnK, key_THK, value_THK = project(x_TD, weights, spans[0].cache.heads[1])
+    query_TnK, key_THK = turn(query_TnK, key_THK, rotation)
     sinks_n = decode(weights.sinks, x_TD.dtype)
     mixed_TnK = np.empty_like(query_TnK)
     for tokens, cache in spans:
         key_SHK, value_SHK = cache.extend(layer, key_THK[tokens], value_THK[tokens])
         mixed_TnK[tokens] = attend(query_TnK[tokens], key_SHK, value_SHK, sinks_n, cache.window(layer))
     return linear(mixed_TnK.reshape(len(x_TD), -1), weights.output)
+
+
+@kernels.twin
+def project(x_TD: NDArray, weights: AttentionWeights, K: int) -> tuple[NDArray, NDArray, NDArray]:
+    """The queries (T, H G, K), keys and values (T, H, K) of each token."""
+    maps = (weights.query, weights.key, weights.value)
+    return tuple(linear(x_TD, each).reshape(len(x_TD), -1, K) for each in maps)
+
+
+@kernels.twin
+def turn(query_TnK: NDArray, key_THK: NDArray, rotation: Rotation) -> tuple[NDArray, NDArray]:
+    """The queries and keys after RoPE."""
+    return rotate(query_TnK, rotation), rotate(key_THK, rotation)
 
 
 @kernels.twin
@@ -105,6 +117,7 @@ def attend(query_TnK: NDArray, key_SHK: Weight, value_SHK: Weight, sinks_n: NDAr
     return mixed_TnK
 
 
+@kernels.twin
 def attend_block(
     query_TnK: NDArray, key_SHK: NDArray, value_SHK: NDArray, sinks_n: NDArray, window: int | None
 ) -> NDArray:
@@ -121,6 +134,7 @@ def attend_block(
     return mixed_HGTK.transpose(2, 0, 1, 3).reshape(T, H * G, K)
 
 
+@kernels.twin
 def visible(T: int, S: int, window: int | None) -> NDArray[np.bool_]:
     """Which keys each of the last T queries may see: (T, S).
 
@@ -135,6 +149,7 @@ def visible(T: int, S: int, window: int | None) -> NDArray[np.bool_]:
     return (distance_TS >= 0) & (distance_TS < (S if window is None else window))
 
 
+@kernels.twin
 def softmax_with_sink(scores_HGTS: NDArray, sink_HG11: NDArray) -> NDArray:
     """The softmax over the scores and the sink, with the sink's own weight dropped.
 

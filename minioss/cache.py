@@ -17,7 +17,7 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minioss import bfloat16
+from minioss import bfloat16, kernels
 from minioss.bfloat16 import BFloat16Array
 from minioss.config import Config
 from minioss.errors import InputError
@@ -110,10 +110,11 @@ class Cache:
         stored = np.dtype(np.uint16) if storage == "bfloat16" else self.dtype
         self.layers = [
             FullLayer(self.heads, stored) if window is None else SlidingLayer(window, self.heads, stored)
-            for window in map(config.window, range(config.num_hidden_layers))
+            for window in map(self.window, range(config.num_hidden_layers))
         ]
         self._snapshots: WeakSet[Snapshot] = WeakSet()
 
+    @kernels.twin
     def window(self, layer: int) -> int | None:
         """How many tokens, itself included, a query of this layer sees; ``None`` means all."""
         return self.config.window(layer)
@@ -123,6 +124,7 @@ class Cache:
         """Bytes held by the keys and values of all layers."""
         return sum(layer.key.nbytes + layer.value.nbytes for layer in self.layers)
 
+    @kernels.twin
     def extend(self, layer: int, key_THK: NDArray, value_THK: NDArray) -> tuple[Weight, Weight]:
         """Add a layer's keys and values of T new tokens.
 

@@ -35,6 +35,7 @@ class ExpertWeights(NamedTuple):
     down_bias: Weight  # (E, D)
 
 
+@kernels.twin
 def swiglu(gate_up_T2F: NDArray, alpha: float, limit: float) -> NDArray:
     """The clamped, gated activation: (T, 2F) to (T, F).
 
@@ -50,6 +51,7 @@ def swiglu(gate_up_T2F: NDArray, alpha: float, limit: float) -> NDArray:
     return gate_TF * sigmoid_TF * (up_TF + 1)
 
 
+@kernels.twin
 def expert(x_TD: NDArray, weights: ExpertWeights, index: int, alpha: float, limit: float) -> NDArray:
     """One expert on some tokens: (T, D) to (T, D)."""
     gate_up_T2F = linear(x_TD, Linear(weights.gate_up[index], weights.gate_up_bias[index]))

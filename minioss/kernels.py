@@ -4,6 +4,9 @@ A function that has a kernel is written in NumPy where it belongs and marked `@t
 Calling it runs whatever is bound to its name in the current context: nothing (then the
 NumPy body itself) or its Cython twin. The model binds for the length of a call; the
 blocks never ask which one runs.
+
+The same mark lets a function be watched, or replaced by a wrong one: `wrapping` puts another
+function around it, which gets the one it stands for. Then all runs in NumPy.
 """
 
 import functools
@@ -39,6 +42,11 @@ else:
 
 Bindings = Mapping[str, Callable]
 
+NUMPY: dict[str, Callable] = {}  # every marked function, by its name, as it is written
+
+_chosen: ContextVar[Bindings] = ContextVar("chosen", default=MappingProxyType({}))
+_wrappers: ContextVar[tuple[Bindings, ...]] = ContextVar("wrappers", default=())
+# Both together, so that a call looks in one place.
 _bound: ContextVar[Bindings] = ContextVar("bound", default=MappingProxyType({}))
 
 Function = TypeVar("Function", bound=Callable)
@@ -50,11 +58,14 @@ def twin(function: Function) -> Function:
     A stand-in that returns NotImplemented leaves the call to the NumPy function.
     """
     name = f"{function.__module__.removeprefix('minioss.')}.{function.__qualname__}"
+    NUMPY[name] = function
 
     @functools.wraps(function)
     def bound(*args, **kwargs):
         stand_in = _bound.get().get(name)
-        result = NotImplemented if stand_in is None else stand_in(*args, **kwargs)
+        if stand_in is None:
+            return function(*args, **kwargs)
+        result = stand_in(*args, **kwargs)
         return function(*args, **kwargs) if result is NotImplemented else result
 
     return bound
@@ -63,11 +74,44 @@ def twin(function: Function) -> Function:
 @contextmanager
 def using(bindings: Bindings) -> Iterator[None]:
     """Bind marked functions, by name, for the length of a ``with``."""
-    token = _bound.set(bindings)
+    with _setting(_chosen, bindings):
+        yield
+
+
+@contextmanager
+def wrapping(wrappers: Bindings) -> Iterator[None]:
+    """Put other functions around marked ones, by name, for the length of a ``with``. Meanwhile all runs in NumPy.
+
+    A wrapper is called with the function that it stands for, then the arguments. Of several
+    around one function the last is the outermost.
+
+    Examples
+    --------
+    >>> from minioss import linear
+    >>> with wrapping({"linear.matmul": lambda right, x, weight: 10 * right(x, weight)}):
+    ...     linear.matmul(np.ones((1, 2)), np.ones((3, 2)))
+    array([[20., 20., 20.]])
+    """
+    with _setting(_wrappers, (*_wrappers.get(), wrappers)):
+        yield
+
+
+@contextmanager
+def _setting(variable: ContextVar, value: object) -> Iterator[None]:
+    token = variable.set(value)
+    outer = _bound.set(_wrapped(_chosen.get(), _wrappers.get()))
     try:
         yield
     finally:
-        _bound.reset(token)
+        _bound.reset(outer)
+        variable.reset(token)
+
+
+def _wrapped(bindings: Bindings, layers: tuple[Bindings, ...]) -> Bindings:
+    bound = dict(bindings)
+    for name, wrapper in (item for wrappers in layers for item in wrappers.items()):
+        bound[name] = functools.partial(wrapper, bound.get(name, NUMPY[name]))
+    return bound
 
 
 def choose(kernels: str | None, dtype: DTypeLike, threads: int | None = None) -> Bindings:
@@ -82,8 +126,8 @@ def choose(kernels: str | None, dtype: DTypeLike, threads: int | None = None) ->
     Raises
     ------
     InputError
-        Where Cython is asked for and the extension is absent, or ``dtype`` is float64,
-        which always runs in NumPy; where ``MINIOSS_SIMD`` or a number of threads is wrong.
+        Where Cython is asked for and the extension is absent, or ``dtype`` is float64 or a
+        function is wrapped, which always run in NumPy; where ``MINIOSS_SIMD`` or a number of threads is wrong.
     """
     if kernels not in (None, "numpy", "cython"):
         raise InputError(f"kernels is {kernels!r}; expected 'numpy', 'cython' or None")
@@ -96,7 +140,9 @@ def choose(kernels: str | None, dtype: DTypeLike, threads: int | None = None) ->
         )
     if kernels == "cython" and is_float64:
         raise InputError("kernels is 'cython' and dtype is float64; float64 runs in NumPy alone")
-    if kernels == "numpy" or is_float64 or MISSING:
+    if kernels == "cython" and _wrappers.get():
+        raise InputError("kernels is 'cython'; a trace or a fault runs in NumPy alone: expected 'numpy' or None")
+    if kernels == "numpy" or is_float64 or MISSING or _wrappers.get():
         return {}
     instruction_set()
     return {name: functools.partial(kernel, threads=threads) for name, kernel in CYTHON.items()}

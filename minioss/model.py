@@ -18,7 +18,7 @@ from minioss import precision
 from minioss.cache import Cache
 from minioss.config import Config
 from minioss.errors import InputError
-from minioss.prompts import checked_ids, pieces
+from minioss.prompts import checked_prompts, pieces
 from minioss.transformer import Weights, forward, unembed
 
 
@@ -143,21 +143,6 @@ class Model:
     def checked(
         self, prompts: Sequence[ArrayLike], caches: Sequence[Cache | None]
     ) -> list[tuple[NDArray[np.integer], Cache]]:
-        """Each prompt as an array, with its cache (a new one for None).
-
-        Raises
-        ------
-        InputError
-            That says what is wrong with a prompt or a cache.
-        """
-        if len(caches) != len(prompts) or not prompts:
-            raise InputError(
-                f"there are {len(prompts)} prompts and {len(caches)} caches; expected at least one, and as many"
-            )
+        """Each prompt as an array, with its cache (a new one for None), or an `InputError` that says what is wrong."""
         filled = [self.new_cache() if cache is None else cache for cache in caches]
-        if len(set(map(id, filled))) < len(filled):
-            raise InputError("two prompts have the same cache; expected one each")
-        for cache in filled:
-            if (cache.config, cache.dtype, cache.storage) != (self.config, np.dtype(self.dtype), self.cache):
-                raise InputError(f"the cache ({cache.dtype}) is of another model; expected this model's new_cache()")
-        return [(checked_ids(ids, cache), cache) for ids, cache in zip(prompts, filled, strict=True)]
+        return checked_prompts(prompts, filled, (self.config, np.dtype(self.dtype), self.cache))

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from minioss import kernels
 from minioss.errors import InputError
 
 BLOCK = 32
@@ -71,6 +72,7 @@ class MXFP4Array:
         return decode(self.blocks, self.scales, dtype)
 
 
+@kernels.twin
 def decode(blocks: NDArray[np.uint8], scales: NDArray[np.uint8], dtype: DTypeLike = np.float32) -> NDArray[np.floating]:
     """Turn packed blocks into numbers.
 

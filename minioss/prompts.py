@@ -6,9 +6,38 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from minioss.cache import Cache
+from minioss.config import Config
 from minioss.errors import InputError
 
 TOKENS_PER_PIECE = 512
+
+
+def checked_prompts(
+    prompts: Sequence[ArrayLike], caches: Sequence[Cache], kind: tuple[Config, np.dtype, str]
+) -> list[tuple[NDArray[np.integer], Cache]]:
+    """Each prompt as an array, with its cache.
+
+    Parameters
+    ----------
+    prompts : token ids, (T,) each
+    caches : what each prompt has seen before
+    kind : the config, type and storage that every cache must have
+
+    Raises
+    ------
+    InputError
+        That says what is wrong with a prompt or a cache.
+    """
+    if len(caches) != len(prompts) or not prompts:
+        raise InputError(
+            f"there are {len(prompts)} prompts and {len(caches)} caches; expected at least one, and as many"
+        )
+    if len(set(map(id, caches))) < len(caches):
+        raise InputError("two prompts have the same cache; expected one each")
+    for cache in caches:
+        if (cache.config, cache.dtype, cache.storage) != kind:
+            raise InputError(f"the cache ({cache.dtype}) is of another model; expected this model's new_cache()")
+    return [(checked_ids(ids, cache), cache) for ids, cache in zip(prompts, caches, strict=True)]
 
 
 def checked_ids(token_ids: ArrayLike, cache: Cache) -> NDArray[np.integer]:

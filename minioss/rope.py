@@ -39,6 +39,7 @@ class Rotation(NamedTuple):
     sin_Tk: NDArray
 
 
+@kernels.twin
 def inverse_frequencies(rope: RopeConfig, head_dim: int) -> NDArray[np.float64]:
     """ω' of each pair, in radians a token: float64, (K/2,)."""
     pair = np.arange(head_dim // 2)
@@ -75,6 +76,7 @@ def concentration(rope: RopeConfig) -> float:
     return 0.1 * math.log(rope.factor) + 1.0 if rope.attention_factor is None else rope.attention_factor
 
 
+@kernels.twin
 def rotation(positions_T: NDArray[np.integer], rope: RopeConfig, head_dim: int, dtype: DTypeLike) -> Rotation:
     """cos and sin for each position.
 

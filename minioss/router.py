@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from minioss import kernels
 from minioss.linear import Linear, exact_linear
 
 
@@ -26,6 +27,7 @@ class Routing(NamedTuple):
     weight_TA: NDArray
 
 
+@kernels.twin
 def route(x_TD: NDArray, weights: Linear, num_experts_per_tok: int) -> Routing:
     """Choose the active experts of each token.
 
@@ -41,6 +43,7 @@ def route(x_TD: NDArray, weights: Linear, num_experts_per_tok: int) -> Routing:
     return Routing(expert_TA, softmax(logits_TE[token_T1, expert_TA]))
 
 
+@kernels.twin
 def top_k(logits_TE: NDArray, k: int) -> NDArray[np.intp]:
     """The indices of the k largest logits of each row, largest first; of equals, the lower index."""
     return np.argsort(-logits_TE, axis=-1, kind="stable")[:, :k]

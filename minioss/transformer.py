@@ -17,15 +17,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from minioss import kernels
 from minioss.attention import AttentionWeights, Span, attention
 from minioss.cache import Cache
 from minioss.config import Config
 from minioss.errors import NotFiniteError
-from minioss.experts import ExpertWeights, expert, mix_experts
+from minioss.experts import ExpertWeights, mix_experts
+from minioss.finite import culprit, finite
 from minioss.linear import Linear, Weight, decode, matmul
 from minioss.rmsnorm import rms_norm
 from minioss.rope import Rotation, rotation
-from minioss.router import Routing, route
+from minioss.router import route
 
 
 class LayerWeights(NamedTuple):
@@ -81,9 +83,7 @@ def forward(
         [np.arange(len(ids)) + cache.length for ids, cache in zip(prompts, caches, strict=True)]
     )
     turn = rotation(positions_T, config.rope, config.head_dim, dtype)
-    x_TD = decode(weights.embedding[np.concatenate(prompts)], dtype)
-    if not np.isfinite(x_TD).all():
-        raise NotFiniteError("the embedding holds NaN or infinity")
+    x_TD = embed(np.concatenate(prompts), weights, dtype)
     for index, layer_weights in enumerate(weights.layers):
         x_TD = layer(x_TD, layer_weights, index, config, turn, spans)
         on_layer()
@@ -92,6 +92,13 @@ def forward(
     return [x_TD[span.tokens] for span in spans]
 
 
+@kernels.twin
+def embed(ids_T: NDArray, weights: Weights, dtype: DTypeLike) -> NDArray:
+    """The embedding's row of each token: (T, D)."""
+    return finite(decode(weights.embedding[ids_T], dtype), "the embedding holds NaN or infinity")
+
+
+@kernels.twin
 def layer(
     x_TD: NDArray, weights: LayerWeights, index: int, config: Config, turn: Rotation, spans: Sequence[Span]
 ) -> NDArray:
@@ -106,6 +113,7 @@ def layer(
     return y_TD
 
 
+@kernels.twin
 def unembed(x_TD: NDArray, weights: Weights, config: Config) -> NDArray:
     """Logits over the vocabulary: (T, D) to (T, V).
 
@@ -115,23 +123,4 @@ def unembed(x_TD: NDArray, weights: Weights, config: Config) -> NDArray:
         Where a logit is NaN or infinite.
     """
     normed_TD = rms_norm(x_TD, decode(weights.norm, x_TD.dtype), config.rms_norm_eps)
-    logits_TV = matmul(normed_TD, weights.unembedding)
-    if not np.isfinite(logits_TV).all():
-        raise NotFiniteError("the unembedding gave NaN or infinity")
-    return logits_TV
-
-
-def culprit(x_TD: NDArray, normed_TD: NDArray, routing: Routing, weights: ExpertWeights, config: Config) -> str:
-    """Which part of a layer gave NaN or infinity, given what the experts saw and x before they were added."""
-    if not np.isfinite(x_TD).all():
-        return "the attention gave NaN or infinity"
-    if not np.isfinite(routing.weight_TA).all():
-        return "the router gave NaN or infinity"
-    guilty = []
-    for index in np.unique(routing.expert_TA):
-        tokens = (routing.expert_TA == index).any(axis=-1)
-        if not np.isfinite(expert(normed_TD[tokens], weights, index, config.swiglu_alpha, config.swiglu_limit)).all():
-            guilty.append(str(index))
-    if not guilty:
-        return f"the sum of the experts is beyond {x_TD.dtype}"
-    return f"expert {', '.join(guilty)} gave NaN or infinity (`minioss info FOLDER --check` reads every weight)"
+    return finite(matmul(normed_TD, weights.unembedding), "the unembedding gave NaN or infinity")

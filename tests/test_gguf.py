@@ -297,7 +297,7 @@ def test_what_is_there_is_not_touched(good, tmp_path):
 def test_a_disk_that_is_too_small_is_seen_before_writing(good, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")(10**9, 10**9 - 5, 5)
     monkeypatch.setattr(whole.shutil, "disk_usage", lambda path: usage)
-    refused("has 0.000 GB free; the model takes 0.001 GB", good, tmp_path / "out.gguf")
+    refused("has 0.000 GB free; the file takes 0.001 GB", good, tmp_path / "out.gguf")
     assert list(tmp_path.iterdir()) == []
 
 

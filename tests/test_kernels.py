@@ -495,6 +495,24 @@ def test_the_choice_stays_within_its_thread():
     assert seen[0].tolist() == [[2, 2, 2]]
 
 
+def test_wrappers_stand_around_what_is_bound_and_around_one_another():
+    def around(word):
+        return lambda right, *given: [word, right(*given)]
+
+    with kernels.wrapping({"linear.matmul": around("inner")}), kernels.wrapping({"linear.matmul": around("outer")}):
+        with kernels.using({"linear.matmul": lambda *_: "bound"}):
+            assert product() == ["outer", ["inner", "bound"]]
+        outer, (inner, values) = product()
+        assert (outer, inner, values.tolist()) == ("outer", "inner", [[2, 2, 2]])
+    assert product().tolist() == [[2, 2, 2]]
+
+
+def test_wrappers_go_with_an_exception():
+    with pytest.raises(KeyError), kernels.wrapping({"linear.matmul": lambda *_: "wrapped"}):
+        raise KeyError
+    assert product().tolist() == [[2, 2, 2]]
+
+
 @needs_core
 def test_every_binding_has_a_marked_function():
     for name in kernels.CYTHON:

@@ -115,7 +115,7 @@ def test_what_is_refused_leaves_nothing(tmp_path, options, message):
 def test_a_disk_that_is_too_small_is_seen_before_writing(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")(10**9, 10**9 - 5, 5)
     monkeypatch.setattr(whole.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(minioss.InputError, match="has 0.000 GB free; the model takes 0.000 GB"):
+    with pytest.raises(minioss.InputError, match="has 0.000 GB free; the folder takes 0.000 GB"):
         minioss.synthesize(tmp_path / "model", small_config())
     assert list(tmp_path.iterdir()) == []
 

@@ -28,6 +28,9 @@ DTYPES: dict[str, np.dtype] = {
     "BF16": np.dtype("<u2"),
     "F16": np.dtype("<f2"),
     "F32": np.dtype("<f4"),
+    "F64": np.dtype("<f8"),
+    "I32": np.dtype("<i4"),
+    "I64": np.dtype("<i8"),
     "U8": np.dtype("u1"),
 }
 HEADER_LIMIT = 100_000_000
@@ -72,7 +75,7 @@ class SafetensorsFile:
         Raises
         ------
         InputError
-            Where its type is none of BF16, F16, F32 and U8.
+            Where its type is none of `DTYPES`.
         """
         entry = self.entries[name]
         if entry.dtype not in DTYPES:

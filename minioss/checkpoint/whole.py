@@ -30,7 +30,7 @@ def whole(out: Path, kind: str, size: int) -> Iterator[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(out.parent).free
     if free < size:
-        raise InputError(f"the disk of {out} has {free / 1e9:.3f} GB free; the model takes {size / 1e9:.3f} GB")
+        raise InputError(f"the disk of {out} has {free / 1e9:.3f} GB free; the {kind} takes {size / 1e9:.3f} GB")
     partial = out.with_name(f"{out.name}.partial-{os.getpid()}")
     try:
         yield partial

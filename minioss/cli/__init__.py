@@ -1,4 +1,4 @@
-"""The command line: ``minioss info``, ``generate``, ``chat``, ``bench``, ``synth``, ``gguf``."""
+"""The command line: ``minioss info``, ``generate``, ``chat``, ``bench``, ``synth``, ``gguf``, ``trace``."""
 
 import argparse
 import os
@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from minioss import __version__
-from minioss.cli import bench, chat, generate, gguf, info, synth, train
+from minioss.cli import bench, chat, generate, gguf, info, synth, trace, train
 from minioss.errors import InputError, NotFiniteError
 
-COMMANDS = (info, generate, chat, bench, synth, train, gguf)
+COMMANDS = (info, generate, chat, bench, synth, train, gguf, trace)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

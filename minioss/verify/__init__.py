@@ -1,0 +1,1 @@
+"""Is a port right, and if not, what is the mistake?"""
