@@ -165,6 +165,7 @@ def test_messages_of_several_lines_and_odd_ones(terminal, tmp_path):
     ask(chat, '"""one line"""')
     chat.expect("Three.\n\n> ")
     ask(chat, '"""not this')
+    chat.expect("… ")
     chat.interrupt_prompt("[Ctrl-D or /quit ends the chat]\n\n> ")
     ask(chat, '"""to the end')
     chat.expect("… ")
