@@ -209,9 +209,9 @@ def test_a_second_turn_reads_what_follows_the_first_token_that_differs(model):
     assert done.prompt_tokens == len(second) and done.read_tokens == len(second) - len(asked)
 
 
-@pytest.mark.parametrize("storage", ["float32", "bfloat16"])
-def test_logits_after_the_way_back_are_those_of_a_fresh_run(tiny, storage):
-    model = minioss.load(tiny, cache=storage)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_logits_after_the_way_back_are_those_of_a_fresh_run(tiny, dtype):
+    model = minioss.load(tiny, dtype=dtype)
     chat = Chat(scripted(model, [THINK + ANSWER] * 3), date="2025-06-28")
     for question in ("Is it so?", "Are you sure?", "Why?"):
         list(chat.stream(question))

@@ -14,6 +14,7 @@ from minioss.verify.faults import CATALOGUE
 from minioss.verify.keys import keys
 from tests.faulty import IDS, edge_model, in_pieces, visible_model
 from tests.models import nmse
+from tests.twins import needs_core
 
 PAGE = Path(__file__).parent.parent / "docs" / "faults.md"
 # Shown by weights near the smallest that there are, and by no others.
@@ -142,6 +143,7 @@ def test_an_unknown_name(model):
         minioss.fault("x")
 
 
+@needs_core
 def test_kernels_stay_out(tiny, core):
     choosing, insisting = minioss.load(tiny), minioss.load(tiny, kernels="cython")
     pure = minioss.load(tiny, kernels="numpy")
