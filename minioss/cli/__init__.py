@@ -1,4 +1,4 @@
-"""The command line: ``minioss info``, ``generate``, ``chat``, ``bench``, ``synth``, ``gguf``, ``trace``."""
+"""The command line: ``minioss info``, ``generate``, ``chat``, ``bench``, ``synth``, ``train``, ``gguf``, ``trace``."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""``minioss train``: make the tiny model again."""
+"""``minioss train``: make the tiny model."""
 
 import argparse
 import time
@@ -27,7 +27,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     """Define the command's arguments."""
     parser = commands.add_parser(
         "train",
-        help="train the tiny model of this package again",
+        help="train the tiny model",
         epilog="Beside OUT it keeps OUT.checkpoint, from which it goes on where it was stopped, and OUT.losses.csv.",
     )
     parser.add_argument("out", metavar="OUT", help="the model folder to make; it must not exist")

@@ -1,8 +1,7 @@
-"""The tiny model of the package: its shape, and the run that makes it.
+"""The tiny model: its shape, and the run that makes it.
 
 The same blocks and kinds of layers as gpt-oss: windows on every other layer, shorter than what it is
-trained on, YaRN, sinks, experts of which a token uses two. No size equals another that it could be
-mistaken for, but hidden and intermediate, as in the released models.
+trained on, YaRN, sinks, experts of which a token uses two.
 """
 
 from minioss.config import Config, RopeConfig
