@@ -88,7 +88,7 @@ def test_counting_predicts_what_it_has_read():
 def test_the_loss_of_a_model_is_that_of_training():
     config = small_config()
     weights, ids = initial(config, 0, np.float64), np.arange(41) * 7 % 101
-    batch = Batch(ids[None, :-1], ids[None, 1:], np.full((1, 40), 1 / 40))
+    batch = Batch(ids[:-1], ids[1:], np.full(40, 1 / 40), np.array([40]))
     losses, _ = loss_and_gradients(weights, batch, config)
     model = minioss.Model(config, weights, "float64")
     assert model_loss(model, [ids], 512) == pytest.approx(losses.cross_entropy, rel=1e-12)

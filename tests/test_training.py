@@ -78,8 +78,7 @@ def test_rope_turns_the_pairs_of_the_model_side_by_side_and_back(config, T, K, s
 
 @settings(max_examples=60)
 @given(
-    st.integers(1, 3),
-    st.integers(1, 23),
+    st.lists(st.integers(1, 23), min_size=1, max_size=3),
     st.integers(1, 3),
     st.integers(1, 3),
     st.sampled_from([2, 6]),
@@ -87,7 +86,7 @@ def test_rope_turns_the_pairs_of_the_model_side_by_side_and_back(config, T, K, s
     st.integers(1, 9),
     SEEDS,
 )
-def test_attention(N, S, H, G, K, window, queries_per_block, seed):
+def test_attention(lengths, H, G, K, window, queries_per_block, seed):
     random = np.random.default_rng(seed)
     D, n = 5, H * G
 
@@ -96,14 +95,15 @@ def test_attention(N, S, H, G, K, window, queries_per_block, seed):
 
     maps = (random_linear(rows, D) for rows in (n * K, H * K, H * K))
     weights = AttentionWeights(*maps, random_linear(D, n * K), 2 * random.standard_normal(n))
-    turn = rope.turns(rotation(np.tile(np.arange(S), N), minioss.RopeConfig(), K, np.float64))
-    x, dy = random.standard_normal((2, N * S, D))
+    positions = np.concatenate([np.arange(length) for length in lengths])
+    turn = rope.turns(rotation(positions, minioss.RopeConfig(), K, np.float64))
+    x, dy = random.standard_normal((2, sum(lengths), D))
     with mock.patch.object(attention, "QUERIES_PER_BLOCK", queries_per_block):
 
         def value(x, weights):
-            return np.sum(dy * attention.forward(x, weights, turn, window, N)[0])
+            return np.sum(dy * attention.forward(x, weights, turn, window, lengths)[0])
 
-        dx, gradients = attention.backward(dy, attention.forward(x, weights, turn, window, N)[1], weights, turn)
+        dx, gradients = attention.backward(dy, attention.forward(x, weights, turn, window, lengths)[1], weights, turn)
         check_gradient(lambda x: value(x, weights), x, dx, seed)
         check_gradient(lambda sinks: value(x, weights._replace(sinks=sinks)), weights.sinks, gradients.sinks, seed)
         for name in ("query", "key", "value", "output"):
@@ -219,12 +219,14 @@ def test_unembedding_and_cross_entropy(T, V, tokens_per_piece, seed):
 @given(training_configs(), st.integers(1, 3), SEEDS)
 def test_the_forward_pass_is_that_of_the_model(config, sequences, seed):
     weights = assembled(perturbed(config, seed))
-    batch = random_batch(config, sequences, 2 * config.sliding_window + 5, seed)
-    x_TD, _, _ = forward(weights, batch.token_NS, config)
+    lengths = 2 * config.sliding_window + 5 - np.arange(sequences)
+    batch = random_batch(config, 1, lengths.sum(), seed)._replace(length_N=lengths)
+    x_TD, _, _ = forward(weights, batch, config)
     normed_TD, _ = rmsnorm.forward(x_TD, weights.norm, config.rms_norm_eps)
-    logits_NSV = (normed_TD @ weights.unembedding.T).reshape(*batch.token_NS.shape, -1)
+    logits_TV = normed_TD @ weights.unembedding.T
     model = minioss.Model(config, weights, dtype="float64")
-    for ids, logits in zip(batch.token_NS, logits_NSV, strict=True):
+    cuts = np.cumsum(lengths)[:-1]
+    for ids, logits in zip(np.split(batch.token_T, cuts), np.split(logits_TV, cuts), strict=True):
         reference = model(ids)
         assert np.abs(logits - reference).max() <= 1e-12 * np.abs(reference).max()
 

@@ -62,7 +62,13 @@ def random_batch(config: minioss.Config, sequences: int, length: int, seed: int)
     """Random tokens; some targets do not count, and the others count differently."""
     random = np.random.default_rng(seed)
     tokens, targets = random.integers(config.vocab_size, size=(2, sequences, length))
-    return Batch(tokens, targets, random.random((sequences, length)) * (random.random((sequences, length)) < 0.7))
+    return of_rows(tokens, targets, random.random((sequences, length)) * (random.random((sequences, length)) < 0.7))
+
+
+def of_rows(token_NS: np.ndarray, target_NS: np.ndarray, weight_NS: np.ndarray) -> Batch:
+    """Sequences of one length."""
+    N, S = token_NS.shape
+    return Batch(token_NS.ravel(), target_NS.ravel(), weight_NS.ravel(), np.full(N, S))
 
 
 def check_gradient(value: Callable[[np.ndarray], float], at: np.ndarray, gradient: np.ndarray, seed: int) -> None:
@@ -79,7 +85,7 @@ def batch_of(step: int) -> Batch:
     """Rows of numbers that count up from a random one, modulo the vocabulary."""
     random = np.random.default_rng([TASK.seed, step])
     rows = (random.integers(16, size=(4, 1)) + np.arange(25)) % 16
-    return Batch(rows[:, :-1], rows[:, 1:], np.full((4, 24), 1 / 96, np.float32))
+    return of_rows(rows[:, :-1], rows[:, 1:], np.full((4, 24), 1 / 96, np.float32))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ class Log:
 
     def __init__(self, path: Path, recipe: Recipe) -> None:
         self._path, self._recipe = path, recipe
-        self._start, self._steps = time.monotonic(), 0
+        self._start, self._steps, self._tokens = time.monotonic(), 0, 0
         self._recent: list[float] = []
         if not path.exists():
             path.write_text(HEADER)
@@ -67,18 +67,17 @@ class Log:
     def report(self, report: Report) -> None:
         """Tell of one step."""
         self._steps += 1
+        self._tokens += report.tokens
         seconds = time.monotonic() - self._start
         self._recent = [*self._recent[-99:], report.losses.cross_entropy]
         with open(self._path, "a") as file:
             losses = f"{report.losses.cross_entropy:.5f},{report.losses.balance:.5f}"
             file.write(f"{report.step},{losses},{report.norm:.5f},{report.rate:.3e},{seconds:.1f}\n")
         if report.step % STEPS_PER_LINE == 0 or report.step == self._recipe.steps:
-            a_step = seconds / self._steps
-            tokens = scaled(tiny.SEQUENCES * tiny.mixture.SEQUENCE / a_step)
-            left = (self._recipe.steps - report.step) * a_step / 60
+            left = (self._recipe.steps - report.step) * seconds / self._steps / 60
             print(
                 f"step {report.step:5d} of {self._recipe.steps}  loss {self.mean():.3f}  balance "
-                f"{report.losses.balance:.2f}  norm {report.norm:.2f}  {tokens}tokens/s  {left:.1f} minutes left",
+                f"{report.losses.balance:.2f}  norm {report.norm:.2f}  {scaled(self._tokens / seconds)}tokens/s  {left:.1f} minutes left",
                 flush=True,
             )
 

@@ -28,9 +28,10 @@ from minioss.transformer import Weights
 
 
 class Report(NamedTuple):
-    """Of one step: its number, the losses before it, the norm of the gradients, and the learning rate."""
+    """Of one step: its number, how many tokens, the losses before it, the norm of the gradients, the learning rate."""
 
     step: int
+    tokens: int
     losses: Losses
     norm: float
     rate: float
@@ -87,24 +88,33 @@ def step(state: State, batch: Batch, recipe: Recipe, pool: ThreadPoolExecutor) -
         adamw.update(*arrays, now, rate_now, options)
 
     list(pool.map(update, names))
-    return state._replace(step=now), Report(now, losses, norm, rate_now)
+    return state._replace(step=now), Report(now, len(batch.token_T), losses, norm, rate_now)
 
 
 def shared_out(
     weights: Weights, batch: Batch, recipe: Recipe, pool: ThreadPoolExecutor
 ) -> tuple[Losses, dict[Name, NDArray]]:
     """`loss_and_gradients` of a batch, by shards. The load-balancing loss is the mean over them."""
-    if len(batch.token_NS) < recipe.shards:
-        raise InputError(f"a batch has {len(batch.token_NS)} sequences; expected at least shards = {recipe.shards}")
-    shards = [Batch(*parts) for parts in zip(*(np.array_split(array, recipe.shards) for array in batch))]
-    balance = recipe.balance / recipe.shards
+    shards = split(batch, recipe.shards)
+    balance = recipe.balance / len(shards)
     results = list(pool.map(lambda shard: loss_and_gradients(weights, shard, recipe.config, balance), shards))
     total = named(results[0][1])
     for _, gradients in results[1:]:
         for name, gradient in named(gradients).items():
             total[name] += gradient
     cross_entropy, balances = zip(*(losses for losses, _ in results))
-    return Losses(sum(cross_entropy), sum(balances) / recipe.shards), total
+    return Losses(sum(cross_entropy), sum(balances) / len(shards)), total
+
+
+def split(batch: Batch, shards: int) -> list[Batch]:
+    """Parts of about as many tokens each, cut between sequences."""
+    if len(batch.length_N) < shards:
+        raise InputError(f"a batch has {len(batch.length_N)} sequences; expected at least shards = {shards}")
+    end_N = np.cumsum(batch.length_N)
+    wanted = end_N[-1] * np.arange(1, shards) / shards
+    cuts = np.unique(np.abs(end_N[:-1, None] - wanted).argmin(axis=0)) + 1
+    of_tokens = zip(*(np.split(array, end_N[cuts - 1]) for array in batch[:3]))
+    return [Batch(*parts, length_N) for parts, length_N in zip(of_tokens, np.split(batch.length_N, cuts))]
 
 
 @contextmanager

@@ -23,7 +23,6 @@ CONFIG = Config(
     max_position_embeddings=1024,
     rope=RopeConfig(original_max_position_embeddings=256, factor=4.0),
 )
-SEQUENCES = 8
 STEPS = 8000
 WARMUP = 200
 PEAK_RATE = 2e-3
@@ -36,4 +35,4 @@ def recipe(steps: int = STEPS, seed: int = 0) -> Recipe:
 
 def batch_of(seed: int, step: int) -> Batch:
     """The batch of a step of it."""
-    return mixture.batch(seed, step, SEQUENCES)
+    return mixture.batch(seed, step)

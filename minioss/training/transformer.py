@@ -17,11 +17,15 @@ from minioss.transformer import LayerWeights, Weights
 
 
 class Batch(NamedTuple):
-    """N sequences of S tokens, what should follow each token, and how much that counts in the loss."""
+    """T tokens, what should follow each, and how much that counts in the loss; and the N sequences' lengths.
 
-    token_NS: NDArray[np.integer]
-    target_NS: NDArray[np.integer]
-    weight_NS: NDArray[np.floating]
+    The sequences lie one after the other. A token sees none but those before it in its own.
+    """
+
+    token_T: NDArray[np.integer]
+    target_T: NDArray[np.integer]
+    weight_T: NDArray[np.floating]
+    length_N: NDArray[np.integer]
 
 
 class Losses(NamedTuple):
@@ -56,12 +60,10 @@ def loss_and_gradients(weights: Weights, batch: Batch, config: Config, balance: 
     losses : without the factor
     gradients : of the same shapes as ``weights``
     """
-    x_TD, turn_T1k, layers = forward(weights, batch.token_NS, config)
+    x_TD, turn_T1k, layers = forward(weights, batch, config)
     normed_TD, norm = rmsnorm.forward(x_TD, weights.norm, config.rms_norm_eps)
-    weight_T = batch.weight_NS.ravel().astype(x_TD.dtype, copy=False)
-    cross_entropy, dnormed_TD, dunembedding_VD = loss.unembed(
-        normed_TD, weights.unembedding, batch.target_NS.ravel(), weight_T
-    )
+    weight_T = batch.weight_T.astype(x_TD.dtype, copy=False)
+    cross_entropy, dnormed_TD, dunembedding_VD = loss.unembed(normed_TD, weights.unembedding, batch.target_T, weight_T)
     dx_TD, dnorm_D = rmsnorm.backward(dnormed_TD, norm)
     balances, gradients = [], []
     for saved, of_layer in zip(reversed(layers), reversed(weights.layers)):
@@ -70,31 +72,34 @@ def loss_and_gradients(weights: Weights, batch: Batch, config: Config, balance: 
         dx_TD, gradient = backward_layer(dx_TD, dlogits_TE, saved, of_layer, config, turn_T1k)
         balances.append(of_balance)
         gradients.append(gradient)
-    dembedding_VD = embedding.backward(dx_TD, batch.token_NS.ravel(), config.vocab_size)
+    dembedding_VD = embedding.backward(dx_TD, batch.token_T, config.vocab_size)
     losses = Losses(cross_entropy, sum(balances) / len(balances))
     return losses, Weights(dembedding_VD, gradients[::-1], dnorm_D, dunembedding_VD)
 
 
-def forward(
-    weights: Weights, token_NS: NDArray[np.integer], config: Config
-) -> tuple[NDArray, NDArray, list[SavedLayer]]:
+def forward(weights: Weights, batch: Batch, config: Config) -> tuple[NDArray, NDArray, list[SavedLayer]]:
     """The last layer's output (T, D), each token's rotation, and what the layers save."""
-    N, S = token_NS.shape
-    x_TD = embedding.forward(token_NS.ravel(), weights.embedding)
-    turn_T1k = rope.turns(rotation(np.tile(np.arange(S), N), config.rope, config.head_dim, x_TD.dtype))
+    x_TD = embedding.forward(batch.token_T, weights.embedding)
+    position_T = np.concatenate([np.arange(length) for length in batch.length_N])
+    turn_T1k = rope.turns(rotation(position_T, config.rope, config.head_dim, x_TD.dtype))
     layers = []
     for index, of_layer in enumerate(weights.layers):
-        x_TD, saved = forward_layer(x_TD, of_layer, config, turn_T1k, config.window(index), N)
+        x_TD, saved = forward_layer(x_TD, of_layer, config, turn_T1k, config.window(index), batch.length_N)
         layers.append(saved)
     return x_TD, turn_T1k, layers
 
 
 def forward_layer(
-    x_TD: NDArray, weights: LayerWeights, config: Config, turn_T1k: NDArray, window: int | None, sequences: int
+    x_TD: NDArray,
+    weights: LayerWeights,
+    config: Config,
+    turn_T1k: NDArray,
+    window: int | None,
+    length_N: NDArray[np.integer],
 ) -> tuple[NDArray, SavedLayer]:
     """As `minioss.transformer.layer`."""
     normed_TD, attention_norm = rmsnorm.forward(x_TD, weights.attention_norm, config.rms_norm_eps)
-    y_TD, of_attention = attention.forward(normed_TD, weights.attention, turn_T1k, window, sequences)
+    y_TD, of_attention = attention.forward(normed_TD, weights.attention, turn_T1k, window, length_N)
     x_TD = x_TD + y_TD
     normed_TD, experts_norm = rmsnorm.forward(x_TD, weights.experts_norm, config.rms_norm_eps)
     routing, of_router = router.forward(normed_TD, weights.router, config.num_experts_per_tok)

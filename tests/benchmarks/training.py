@@ -24,6 +24,7 @@ import minioss
 from minioss.training import checkpoint, loop
 from minioss.training.recipe import Recipe
 from minioss.training.transformer import Batch
+from tests.training import of_rows
 
 ENGINES = {
     "torch, experts eager": "torch eager",
@@ -51,7 +52,7 @@ RECIPE = Recipe(CONFIG, seed=0, steps=10**6, warmup=1, peak_rate=1e-3, balance=0
 def batch_of(sequences: int, length: int) -> Batch:
     ids = np.random.default_rng(0).integers(CONFIG.vocab_size, size=(sequences, length + 1))
     counts = np.full((sequences, length), 1 / (sequences * length), np.float32)
-    return Batch(ids[:, :-1], ids[:, 1:], counts)
+    return of_rows(ids[:, :-1], ids[:, 1:], counts)
 
 
 def minioss_step(batch: Batch, threads: int, weights: str, stack: ExitStack) -> Callable[[], float]:
@@ -88,7 +89,7 @@ def torch_step(batch: Batch, threads: int, experts: str) -> Callable[[], float]:
         options.decay,
         fused=True,
     )
-    tokens, targets = torch.from_numpy(batch.token_NS), torch.from_numpy(batch.target_NS)
+    tokens, targets = (torch.from_numpy(part.reshape(len(batch.length_N), -1)) for part in batch[:2])
 
     def step() -> float:
         optimizer.zero_grad()
@@ -137,7 +138,7 @@ def main() -> None:
             output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
             for key, values in json.loads(output.splitlines()[-1]).items():
                 results[name][key] += values
-    tokens = batch.token_NS.size
+    tokens = batch.token_T.size
     speed = {name: tokens / statistics.median(result["seconds"]) for name, result in results.items()}
     best = max(value for name, value in speed.items() if name.startswith("torch"))
     print("| | first loss | seconds a step: median, least | tokens a second | over torch |\n|---|---|---|---|---|")

@@ -42,7 +42,7 @@ KINDS = {
     "story": 0.03,
 }
 # Reasoning is what takes most practice.
-EFFORTS = {"high": 0.5, "medium": 0.2, "low": 0.3}
+EFFORTS = {"high": 0.6, "medium": 0.2, "low": 0.2}
 SECOND_TURN = 0.2
 OFFERED_WHEN_NEEDED, OFFERED_BESIDES, INSTRUCTED = 0.8, 0.2, 0.05
 

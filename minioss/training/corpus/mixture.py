@@ -1,10 +1,8 @@
-"""Batches to train on: tales, stories and conversations, one after the other in sequences of one length.
+"""Batches to train on: passages of the tales, simple stories, and conversations, each a sequence of its own.
 
 A batch depends on the seed and on its step alone, so a run that goes on from a checkpoint sees what an
-unbroken one would have seen. A sequence is either a passage of the tales, or stories and conversations
-as long as they fit whole, and then a passage of the tales up to the end. So every conversation is read
-from its beginning, and no place is left empty. Texts end in ``<|endoftext|>``, conversations in what
-ends their last reply.
+unbroken one would have seen. Every batch has as many texts of each sort. A conversation is never cut,
+and nothing but itself can be seen from it: a number in a question is one of two, not one of fifty.
 """
 
 from functools import cache
@@ -19,48 +17,47 @@ from minioss.training.corpus.tales import tales
 from minioss.training.corpus.tokenizer import tokenizer
 from minioss.training.transformer import Batch
 
-SEQUENCE = 512
-# How many sequences are a passage of the tales alone, and how many of the other texts are stories.
-PASSAGES, STORIES = 0.15, 0.2
+# How many texts of a batch are of each sort, and the length of a passage.
+PASSAGES, STORIES, CONVERSATIONS = 2, 4, 13
+PASSAGE = 512
+# A token of a reply counts as so many of a passage or story: there are few, and all that is to be learnt.
+REPLY_WEIGHT = 3
 
 
-def batch(seed: int, step: int, sequences: int) -> Batch:
-    """The batch of a step: ``sequences`` of `SEQUENCE` tokens. The weights sum to 1, so the loss is a mean.
+def batch(seed: int, step: int) -> Batch:
+    """The batch of a step. The weights sum to 1, so the loss is a mean.
 
     Parameters
     ----------
     seed : of the run
     step : from 1
-    sequences : how many
     """
     random = np.random.default_rng([seed, step])
-    drawn = [sequence(random, SEQUENCE + 1) for _ in range(sequences)]
-    ids_NS = np.array([ids for ids, _ in drawn], np.intp)
-    weight_NS = np.array([weights for _, weights in drawn], np.float32)[:, 1:]
-    return Batch(ids_NS[:, :-1], ids_NS[:, 1:], weight_NS / weight_NS.sum())
+    drawn = texts(random)
+    ids, targets, weights = zip(*((text.ids[:-1], text.ids[1:], text.weights[1:]) for text in drawn))
+    weight_T = np.concatenate(weights).astype(np.float32)
+    lengths = np.array([len(text) for text in ids])
+    return Batch(np.concatenate(ids), np.concatenate(targets), weight_T / weight_T.sum(), lengths)
 
 
-def sequence(random: np.random.Generator, length: int) -> Example:
-    """Texts, one after the other, ``length`` tokens in all."""
-    ids: list[int] = []
-    weights: list[int] = []
-    alone = random.random() < PASSAGES
-    while not alone:
-        text = document(random)
-        if len(ids) + len(text.ids) > length:
-            break
-        ids += text.ids
-        weights += text.weights
-    rest = passage(random, length - len(ids))
-    return Example(ids + rest, weights + [1] * len(rest))
+def texts(random: np.random.Generator) -> list[Example]:
+    """Those of a batch. Both halves have as many of each sort, so that two shards take as long."""
+    made = [Example(passage(random, PASSAGE + 1), [1] * (PASSAGE + 1)) for _ in range(PASSAGES)]
+    made += [told(random) for _ in range(STORIES)]
+    made += [held(random) for _ in range(CONVERSATIONS)]
+    return made[0::2] + made[1::2]
 
 
-def document(random: np.random.Generator) -> Example:
-    """A story or a conversation."""
-    if random.random() >= STORIES:
-        return example(random, conversation(random), tokenizer())
+def told(random: np.random.Generator) -> Example:
+    """A story and its end."""
     ids = [*tokenizer().encode_ordinary(story(random)), tokenizer().encode_single_token(END_OF_TEXT)]
     return Example(ids, [1] * len(ids))
+
+
+def held(random: np.random.Generator) -> Example:
+    """A conversation, of which the reply counts."""
+    ids, weights = example(random, conversation(random), tokenizer())
+    return Example(ids, [REPLY_WEIGHT * weight for weight in weights])
 
 
 def passage(random: np.random.Generator, length: int) -> list[int]:

@@ -96,12 +96,13 @@ def with_merges(merges: list[list[str]]) -> dict[str, Any]:
 
 
 def texts() -> list[str]:
-    """What it is trained on: the tales, many stories, and the text of conversations."""
+    """What it is trained on: the tales, many stories, and the text of conversations with its roles and channels."""
     random = np.random.default_rng(SEED)
     conversations = [
-        content_text(message.content, has_functions(message.content))
+        text
         for _ in range(CONVERSATIONS)
         for message in conversation(random)
+        for text in (message.role, message.channel or "", content_text(message.content, has_functions(message.content)))
     ]
     # Two names in the system message are the only words with several capitals in a row.
     spoken = [text.replace("ChatGPT", "Chat").replace("OpenAI", "Open") for text in conversations]
