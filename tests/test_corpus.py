@@ -31,7 +31,7 @@ from minioss.training.corpus.conversations import (
 )
 from minioss.training.corpus.evaluation import KINDS as EVALUATED
 from minioss.training.corpus.evaluation import held_out_operands, questions
-from minioss.training.corpus.mixture import SEQUENCE, batch, document, passage, sequence, tale_tokens
+from minioss.training.corpus.mixture import REPLY_WEIGHT, batch, passage, tale_tokens, texts
 from minioss.training.corpus.problem import draw, draw_operands, is_held_out
 from minioss.training.corpus.stories import BOYS, GIRLS, PETS, cast, story
 from minioss.training.corpus.tales import HELD_OUT, PATH, all_tales, held_out_tales, tales
@@ -432,30 +432,35 @@ def test_capitals_are_not_merged(text):
 
 
 def test_batches_depend_on_seed_and_step_alone():
-    first = batch(1, 3, 4)
-    batch(1, 4, 4)
-    again, other, of_another_seed = batch(1, 3, 4), batch(1, 4, 4), batch(2, 3, 4)
+    first = batch(1, 3)
+    batch(1, 4)
+    again, other, of_another_seed = batch(1, 3), batch(1, 4), batch(2, 3)
     for one, same, different, third in zip(first, again, other, of_another_seed, strict=True):
-        assert (one == same).all() and (one != different).any() and (one != third).any()
-    assert first.token_NS.shape == first.target_NS.shape == first.weight_NS.shape == (4, SEQUENCE)
-    assert (first.token_NS[:, 1:] == first.target_NS[:, :-1]).all()
-    assert first.weight_NS.sum() == pytest.approx(1) and first.weight_NS.dtype == np.float32
+        assert np.array_equal(one, same) and not np.array_equal(one, different) and not np.array_equal(one, third)
 
 
-@given(seeds, st.integers(2, 900))
-@settings(max_examples=40)
-def test_a_sequence_is_full(random, length):
-    ids, weights = sequence(random, length)
-    assert len(ids) == len(weights) == length and set(weights) <= {0, 1}
-    assert min(ids) >= 0 and max(ids) < VOCABULARY
+def test_a_batch_is_its_texts_one_after_the_other():
+    tokens, targets, weights, lengths = batch(1, 3)
+    drawn = texts(np.random.default_rng([1, 3]))
+    assert [len(text.ids) - 1 for text in drawn] == lengths.tolist() and lengths.sum() == len(tokens)
+    cuts = np.cumsum(lengths)[:-1]
+    for text, *parts in zip(drawn, *(np.split(part, cuts) for part in (tokens, targets, weights)), strict=True):
+        assert parts[0].tolist() == text.ids[:-1] and parts[1].tolist() == text.ids[1:]
+        assert np.allclose(parts[2] / parts[2].max() * max(text.weights), text.weights[1:], rtol=1e-6)
+    assert weights.sum() == pytest.approx(1) and weights.dtype == np.float32
+    assert tokens.min() >= 0 and tokens.max() < VOCABULARY
 
 
 @given(seeds)
-@settings(max_examples=40)
-def test_documents_have_an_end(random):
-    ids, weights = document(random)
+@settings(max_examples=20)
+def test_texts_end_where_they_should_and_replies_count_more(random):
+    drawn = texts(random)
+    passages = [text for text in drawn if set(text.weights) == {1} and len(text.ids) == 513]
     ends = {encoded(end)[0] for end in ("<|endoftext|>", "<|return|>", "<|call|>")}
-    assert ids[-1] in ends and weights[-1] == 1
+    assert all(text.ids[-1] in ends for text in drawn if text not in passages)
+    assert {max(text.weights) for text in drawn} == {1, REPLY_WEIGHT}
+    shares = [sum(len(text.ids) == 513 for text in half) for half in (drawn[: len(drawn) // 2 + 1], drawn)]
+    assert shares == [1, 2] == [1, len(passages)]
 
 
 @given(seeds, st.integers(1, 2000))

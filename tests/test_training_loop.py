@@ -21,7 +21,7 @@ from minioss.training.release import release
 from minioss.training.shipped import shipped
 from minioss.training.transformer import forward, loss_and_gradients
 from tests.models import small_config
-from tests.training import TASK, batch_of, perturbed, random_batch
+from tests.training import TASK, batch_of, of_rows, perturbed, random_batch
 
 
 def trained(path, recipe=TASK, **options):
@@ -177,6 +177,6 @@ def test_what_is_released_is_what_was_trained(tiny, tmp_path):
     assert model.config == config and minioss.load_tokenizer(tmp_path / "out").n_vocab == 272
     ids = np.arange(40) * 7 % 272
     weights = assembled({name: shipped(name[0], array).astype(np.float64) for name, array in masters.items()})
-    x_TD, *_ = forward(weights, ids[None], config)
+    x_TD, *_ = forward(weights, of_rows(ids[None], ids[None], np.ones((1, 40))), config)
     expected = rms_norm(x_TD, weights.norm, config.rms_norm_eps) @ weights.unembedding.T
     np.testing.assert_allclose(model(ids), expected, rtol=0, atol=1e-12 * np.abs(expected).max())
