@@ -26,7 +26,7 @@ ROOMS = [
     ["text", "bench"],
     ["chat"],
     ["training", "verify"],
-    ["cli"],
+    ["cli", "exercises"],
     ["__init__", "__main__"],
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
