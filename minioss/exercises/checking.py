@@ -90,5 +90,7 @@ def _difference(found: Sequence, expected: Sequence) -> str:
 
 
 def _short(value: Any) -> str:
-    text = np.array2string(value, precision=4, threshold=8) if isinstance(value, np.ndarray) else repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    if not isinstance(value, np.ndarray):
+        text = repr(value)
+        return text if len(text) <= 200 else f"{text[:200]}…"
+    return " ".join(np.array2string(value, precision=4, threshold=8, edgeitems=2).split())
