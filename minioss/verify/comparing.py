@@ -24,7 +24,6 @@ from minioss.verify.noise import PRECISIONS
 from minioss.verify.reference import Reference
 from minioss.verify.verdict import Verdict
 
-TAKEN_FOR_FLOAT32 = "The port is taken for one in float32; where it is not, say so with the precision."
 UNRELATED = 0.2  # a cosine below which two arrays have nothing to do with one another
 
 
@@ -87,7 +86,7 @@ def compare(model: Model, theirs: str | Path | Mapping[str, NDArray], precision:
     judge = Judge(reference, precision)
     figures = tuple(judge.figures())
     return Comparison(
-        verdict(judge, figures, precision is None),
+        verdict(judge, figures),
         judge.precision,
         len(reference.theirs["tokens"]),
         judge.judged,
@@ -105,24 +104,30 @@ def agreement(reference: Reference) -> Agreement | None:
     return Agreement(float(np.mean(kl(*pair))), top_k_agreement(*pair, 1), top_k_agreement(*pair, 10))
 
 
-def verdict(judge: Judge, figures: Sequence[Figure], found: bool) -> Verdict:
-    """Right, wrong or cannot say; ``found`` is whether the precision was not told."""
+def verdict(judge: Judge, figures: Sequence[Figure]) -> Verdict:
+    """Right, wrong or cannot say."""
     wrong = [figure for figure in figures if figure.ratio > 1]
-    if wrong:
-        worst = max(figure.ratio for figure in wrong)
-        reasons = (departure(wrong[0], judge.precision), *unrelated(figures))
-        if found and judge.precision == "float32":
-            reasons += (TAKEN_FOR_FLOAT32,)
-        return Verdict(
-            "wrong", (), departs_in(wrong[0].name, judge.theirs, judge.reference.config), 1 - 1 / worst, reasons
-        )
     notes = tuple(near_ties(judge))
+    if wrong and judge.doubt:
+        return Verdict("cannot say", (), None, 0.0, (departure(wrong[0], judge.precision), doubt(judge.doubt), *notes))
+    if wrong:
+        where = departs_in(wrong[0].name, judge.theirs, judge.reference.config)
+        worst = max(figure.ratio for figure in wrong)
+        reasons = (departure(wrong[0], judge.precision), *unrelated(figures), *notes)
+        return Verdict("wrong", (), where, 1 - 1 / worst, reasons)
     if judge.judged == 0:
         return Verdict("cannot say", (), None, 0.0, notes)
     blind = blindness(judge.reference, judge.is_wrong)
     if blind.decisive:
         return Verdict("cannot say", (), None, 0.0, (*blind.decisive, *notes, *blind.remarks))
     return Verdict("right", (), None, blind.seen, (explained(figures, judge.precision), *notes, *blind.remarks))
+
+
+def doubt(precision: str) -> str:
+    return (
+        f"{precision} would explain an error of that size, but it does not look like {precision} as it is known here: "
+        "it is wrong if the port computes in float32. Say with the precision which it is."
+    )
 
 
 def explained(figures: Sequence[Figure], precision: str) -> str:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from minioss.verify.keys import Key, block, keys
 from minioss.verify.measures import cosine
-from minioss.verify.noise import noises, ratio
+from minioss.verify.noise import RUNGS, find, measure, ratio
 from minioss.verify.reference import Reference, difference
 
 
@@ -39,10 +39,15 @@ class Judge:
 
     def __init__(self, reference: Reference, precision: str | None) -> None:
         self.reference, self.theirs = reference, reference.theirs
-        self.errors = reference.errors(off := reference.off_by(self.theirs))
-        self.noises = noises(reference, off, precision)
-        self.precision = self.noises[0].rung.precision
         self.same_experts = all(f"layers.{layer}.router.experts" in self.theirs for layer in reference.layers)
+        off = reference.off_by(self.theirs)
+        self.errors = reference.errors(off)
+        if precision is None:
+            self.noises, self.doubt = find(reference, off, self.same_experts)
+        else:
+            self.noises = [measure(reference, rung, off) for rung in RUNGS if rung.precision == precision]
+            self.doubt = None
+        self.precision = self.noises[0].rung.precision
         self.judged = self._judged()
 
     def ratio(self, name: str, errors_T: NDArray) -> float:

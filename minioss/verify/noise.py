@@ -46,6 +46,7 @@ ROUNDED_ONCE = {"float32": 2.0**-48, "bfloat16": 2.0**-18, "int8": 2.0**-18}  # 
 TIE = 16.0  # times the median deviation of a logit
 TOKENS_PER_STRETCH = 16
 LIKENESS = 0.15  # between -1 and 1
+TOO_GOOD = 100.0  # times less than the noise
 
 
 class Noise(NamedTuple):
@@ -91,24 +92,38 @@ def ratio(errors_T: NDArray, noise_T: NDArray, precision: str, same_experts: boo
     return float(max(typical(errors) / (slack * max(typical(noise), least)) for errors, noise in stretches))
 
 
-def noises(reference: Reference, port: Mapping[str, NDArray], precision: str | None) -> list[Noise]:
-    """Those of the port's precision: the one given, or the one that its deviation looks like, or float32."""
-    if precision is not None:
-        return [measure(reference, rung, port) for rung in RUNGS if rung.precision == precision]
+class Found(NamedTuple):
+    """The ways to compute in the port's precision, and another precision that its errors' size alone would fit."""
+
+    noises: list[Noise]
+    doubt: str | None
+
+
+def find(reference: Reference, port: Mapping[str, NDArray], same_experts: bool) -> Found:
+    """The precision that the port's deviation looks like, or else float32."""
     errors = reference.errors(port)
     fine = measure(reference, RUNGS[0], port)
-    if all(ratio(errors[name], fine.errors[name], "float32", True) <= 1 for name in port):
-        return [fine]
+    if all(ratio(errors[name], fine.errors[name], "float32", same_experts) <= 1 for name in port):
+        return Found([fine], None)
     coarse = [measure(reference, rung, port) for rung in RUNGS[1:]]
-    alike = [noise for noise in coarse if noise.likeness >= LIKENESS and not _refuted(noise, fine, errors)]
-    if not alike:
-        return [fine]
-    best = max(alike, key=lambda noise: noise.likeness).rung.precision
-    return [noise for noise in coarse if noise.rung.precision == best]
+    possible = [noise for noise in coarse if not _refuted(noise, fine, errors)]
+    likest = max(possible, key=lambda noise: noise.likeness, default=None)
+    if likest and likest.likeness >= LIKENESS:
+        return Found([noise for noise in coarse if noise.rung.precision == likest.rung.precision], None)
+    for noise in possible:
+        precision = noise.rung.precision
+        if all(ratio(errors[name], noise.errors[name], precision, same_experts) <= 1 for name in port):
+            return Found([fine], precision)
+    return Found([fine], None)
 
 
 def _refuted(coarse: Noise, fine: Noise, errors: Mapping[str, NDArray]) -> bool:
-    """Whether most arrays that the rung spoils have a token that is as good as in float32: none could be."""
+    """Whether most arrays that the rung spoils are better than it could be: by far, or in one token as in float32."""
     explained = {name: np.maximum(fine.errors[name], ROUNDED_ONCE["float32"]) for name in errors}
     spoilt = [name for name in errors if np.mean(coarse.errors[name]) > 1000 * np.mean(explained[name])]
-    return sum(np.min(errors[name] / explained[name]) <= SLACK for name in spoilt) > len(spoilt) / 2
+    better = [
+        np.min(errors[name] / explained[name]) <= SLACK
+        or np.median(errors[name]) < np.median(coarse.errors[name]) / TOO_GOOD
+        for name in spoilt
+    ]
+    return sum(better) >= len(spoilt) / 2
