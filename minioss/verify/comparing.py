@@ -18,7 +18,7 @@ from minioss.model import Model
 from minioss.verify.blindness import blindness
 from minioss.verify.files import checked_trace, read_trace
 from minioss.verify.judging import Figure, Judge
-from minioss.verify.keys import block, keys
+from minioss.verify.keys import block, inputs, keys
 from minioss.verify.measures import kl, top_k_agreement
 from minioss.verify.noise import PRECISIONS
 from minioss.verify.reference import Reference
@@ -172,14 +172,13 @@ def near_ties(judge: Judge) -> Iterator[str]:
 
 
 def departs_in(name: str, theirs: Mapping[str, NDArray], config: Config) -> str | None:
-    """The block that gave an array; or, where arrays before it are not given, what holds all that may have.
+    """The block that gave an array; or, where what goes into it is not given, what holds all that may have gone wrong.
 
     That is "layers.3.router", or "layers.3" for any block of that layer, or None for any at all.
     """
-    known = keys(config)
-    before = list(known)[: list(known).index(name)]
-    ends = [index for index, other in enumerate(before) if other in theirs and known[other].name == "output"]
-    unseen = [other for other in before[max(ends, default=-1) + 1 :] if other not in theirs]
-    blocks = {block(other, known[other]) for other in unseen} - {"rope"} | {block(name, known[name])}
+    known, suspects = keys(config), [name]
+    for suspect in suspects:  # which grow on the way
+        suspects += [each for each in inputs(suspect, config) if each not in theirs and each not in suspects]
+    blocks = {block(each, known[each]) for each in suspects[1:]} - {"rope"} | {block(name, known[name])}
     layers = {".".join(each.split(".")[:2]) for each in blocks}
     return blocks.pop() if len(blocks) == 1 else layers.pop() if len(layers) == 1 else None

@@ -45,7 +45,7 @@ SLACK_SAME_EXPERTS = 4.0  # of bfloat16 and int8 where no choice is open: roundi
 ROUNDED_ONCE = {"float32": 2.0**-48, "bfloat16": 2.0**-18, "int8": 2.0**-18}  # at most, of an array that is only stored
 TIE = 16.0  # times the median deviation of a logit
 TOKENS_PER_STRETCH = 16
-LIKENESS = 0.15  # between -1 and 1
+LIKENESS = 0.2  # between -1 and 1; chance gives 0.1
 TOO_GOOD = 100.0  # times less than the noise
 
 
@@ -107,9 +107,9 @@ def find(reference: Reference, port: Mapping[str, NDArray], same_experts: bool) 
         return Found([fine], None)
     coarse = [measure(reference, rung, port) for rung in RUNGS[1:]]
     possible = [noise for noise in coarse if not _refuted(noise, fine, errors)]
-    likest = max(possible, key=lambda noise: noise.likeness, default=None)
-    if likest and likest.likeness >= LIKENESS:
-        return Found([noise for noise in coarse if noise.rung.precision == likest.rung.precision], None)
+    possible.sort(key=lambda noise: -noise.likeness)
+    if possible and possible[0].likeness >= LIKENESS:
+        return Found([noise for noise in coarse if noise.rung.precision == possible[0].rung.precision], None)
     for noise in possible:
         precision = noise.rung.precision
         if all(ratio(errors[name], noise.errors[name], precision, same_experts) <= 1 for name in port):

@@ -5,8 +5,8 @@
     expert before and after its bias, each step of the SwiGLU, the weighted sum, the logits
 
 Sums within a product are taken in float32. Only marked functions are wrapped; the blocks know nothing
-of it. The model's dtype must be float32, and so are the results, of which every number is a bfloat16
-number. The codes also take RoPE's angles in float32, which `float32_angles` does alone: far out in a
+of it. Some are replaced, so a fault comes inside the ``with``, not around it. The model's dtype must be
+float32, and so are the results, of which every number is a bfloat16 number. The codes also take RoPE's angles in float32, which `float32_angles` does alone: far out in a
 text that is most of what separates two right ports in float32.
 
 Source: gpt_oss/torch/model.py; transformers, ``modeling_gpt_oss.py`` with eager attention and experts.
