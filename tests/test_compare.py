@@ -20,6 +20,7 @@ from minioss.verify.keys import block, inputs, keys
 from minioss.verify.measures import kl, nmse, top_k_agreement
 from tests.correct import PORTS, computed, shuffled
 from tests.models import small_config
+from tests.twins import needs_core
 
 IDS = np.random.default_rng(3).integers(0, 101, 80)
 EXPERTS = "layers.1.router.experts"
@@ -88,6 +89,14 @@ def test_correct_ports_are_right(model, name):
         found = minioss.compare(model, computed(model, IDS, name, what))
         assert found.verdict.verdict == "right", found.verdict
         assert found.precision == name.partition(",")[0]
+
+
+@needs_core
+@pytest.mark.parametrize("rung", ["float32", "bfloat16", "int8"])
+def test_the_kernels_are_right(model, rung):
+    kernels = replace(model, dtype="float32", kernels="cython", activations=rung)
+    found = minioss.compare(model, {"tokens": IDS, "logits": kernels(IDS)})
+    assert (found.verdict.verdict, found.precision) == ("right", rung)
 
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16, official", "int8"])
@@ -185,7 +194,7 @@ def test_noise_of_an_unknown_kind(model, right):
     """Its size would fit bfloat16, but it is none: whether that is wrong depends on the precision, which we do not know."""
     arrays = noisy(right, 0.01)
     found = minioss.compare(model, arrays)
-    assert found.verdict.verdict == "cannot say" and "bfloat16 would explain" in found.verdict.reasons[1]
+    assert found.verdict.verdict == "cannot say" and "would explain an error of that size" in found.verdict.reasons[1]
     assert minioss.compare(model, arrays, "float32").verdict.verdict == "wrong"
     assert minioss.compare(model, arrays, "bfloat16").verdict.verdict == "right"
     assert minioss.compare(model, noisy(right, 1e-4)).verdict.verdict == "wrong"
@@ -282,6 +291,12 @@ def test_another_checkpoint(model, tmp_path):
     assert found.verdict.verdict == "wrong"
     for name, reason in zip(("embedding", "logits"), found.verdict.reasons[1:], strict=True):
         assert reason.startswith(f"{name} has nothing to do with this checkpoint's")
+
+
+def test_arrays_that_the_reference_cannot_go_on_from(model, right):
+    huge = {"layers.0.attention.output": right["layers.0.attention.output"] * 1e200}
+    with pytest.raises(minioss.InputError, match="the reference cannot go on from the port's arrays: layer 0: "):
+        minioss.compare(model, right | huge)
 
 
 # The command

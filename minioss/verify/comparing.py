@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minioss.config import Config
-from minioss.errors import InputError
+from minioss.errors import InputError, NotFiniteError
 from minioss.model import Model
 from minioss.verify.blindness import blindness
 from minioss.verify.files import checked_trace, read_trace
@@ -82,7 +82,15 @@ def compare(model: Model, theirs: str | Path | Mapping[str, NDArray], precision:
     if precision not in (None, *PRECISIONS):
         raise InputError(f"precision is {precision!r}; expected {', '.join(map(repr, PRECISIONS))} or None")
     read = checked_trace if isinstance(theirs, Mapping) else read_trace
-    reference = Reference(model, read(theirs, model.config))
+    checked = read(theirs, model.config)
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _compared(Reference(model, checked), precision)
+    except NotFiniteError as error:
+        raise InputError(f"the reference cannot go on from the port's arrays: {error}") from None
+
+
+def _compared(reference: Reference, precision: str | None) -> Comparison:
     judge = Judge(reference, precision)
     figures = tuple(judge.figures())
     return Comparison(

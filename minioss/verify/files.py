@@ -68,7 +68,7 @@ def read_trace(path: str | Path, config: Config) -> dict[str, NDArray]:
 
 def checked_trace(found: Mapping[str, NDArray], config: Config, path: str = "the trace") -> dict[str, NDArray]:
     """As `read_trace`, of arrays in memory; ``path`` is what messages call it."""
-    known = keys(config)
+    known, found = keys(config), {name: np.asarray(values) for name, values in found.items()}
     for name in found:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
