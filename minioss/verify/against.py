@@ -37,6 +37,6 @@ def transformers_trace(folder: str | Path, ids: NDArray[np.integer]) -> dict[str
 
 
 def drawn(config: Config) -> NDArray[np.integer]:
-    """Random token ids, the same for every model of a shape: 300, or as many as go past the window twice."""
-    count = min(max(300, 2 * config.sliding_window), config.max_position_embeddings)
+    """Random token ids, the same for every model of a shape: 300, or three times the window."""
+    count = min(max(300, 3 * config.sliding_window), config.max_position_embeddings)
     return np.random.default_rng(0).integers(config.vocab_size, size=count)

@@ -52,7 +52,7 @@ def _always(config: Config) -> bool:
     return True
 
 
-WINDOW = "give more tokens than sliding_window, better twice as many"
+WINDOW = "give more tokens than sliding_window, better three times as many"
 FARTHER = "give more tokens, or intermediates, or compute in float32"
 PROBES = (
     Probe("window-missing", _has_window, WINDOW, decisive=True),

@@ -153,7 +153,7 @@ def departure(figure: Figure, precision: str) -> str:
             f"where {precision} explains {figure.noise:.2g}."
         )
     if np.isinf(figure.nmse):
-        return f"{figure.name} departs: -infinity hides other keys than it should."
+        return f"{figure.name} departs: -infinity is not where it should be, so other keys are hidden."
     return f"{figure.name} departs: its error is {figure.ratio:.2g} times the largest that {precision} explains."
 
 

@@ -5,7 +5,7 @@
 An array is explained where, over every stretch of tokens, the port's error is at most `SLACK` times the
 reference's. Where the port's choice of experts is not given, a near-tie of the router may have gone the
 other way, and what follows then is another text. In float32 that is rare: the tokens before the first near-tie
-are judged. In coarser precisions it happens all the time, to the reference too: medians are compared.
+are judged. In coarser precisions it happens all the time, to the reference too: the medians of all tokens are compared.
 
 The precision is float32 unless the port's deviation looks like another one's, token by token: who rounds
 in the same places is off by much the same, and no mistake is.
@@ -83,13 +83,17 @@ def _likeness(port_TX: NDArray, rung_TX: NDArray, errors_T: NDArray) -> float:
 
 
 def ratio(errors_T: NDArray, noise_T: NDArray, precision: str, same_experts: bool) -> float:
-    """The error over the largest that is explained, in the stretch of tokens where that is worst."""
-    typical = np.mean if same_experts or precision == "float32" else np.median
-    slack = SLACK_SAME_EXPERTS if same_experts and precision != "float32" else SLACK
+    """The error over the largest that is explained, in the stretch of tokens where that is worst.
+
+    Where near-ties are open, it is that of the middle token: one that went the other way spoils whole stretches.
+    """
+    if precision != "float32" and not same_experts:
+        return float(np.median(errors_T) / (SLACK * max(np.median(noise_T), ROUNDED_ONCE[precision])))
+    slack = SLACK if precision == "float32" else SLACK_SAME_EXPERTS
+    least = max(np.mean(noise_T), ROUNDED_ONCE[precision])
     count = min(8, max(1, len(errors_T) // TOKENS_PER_STRETCH))
-    least = max(typical(noise_T), ROUNDED_ONCE[precision])
     stretches = zip(np.array_split(errors_T, count), np.array_split(noise_T, count), strict=True)
-    return float(max(typical(errors) / (slack * max(typical(noise), least)) for errors, noise in stretches))
+    return float(max(np.mean(errors) / (slack * max(np.mean(noise), least)) for errors, noise in stretches))
 
 
 class Found(NamedTuple):
