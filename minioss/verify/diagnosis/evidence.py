@@ -26,6 +26,7 @@ from minioss.model import Model
 from minioss.parts import parts
 from minioss.verify import rounding
 from minioss.verify.faults import CATALOGUE, fault
+from minioss.verify.keys import keys
 from minioss.verify.tracing import trace
 
 Arrays = Mapping[str, NDArray]
@@ -96,6 +97,12 @@ class Port:
         """The same port's logits on the first tokens alone."""
         return replace(self, theirs={name: self.theirs[name][:T] for name in ("tokens", "logits")})
 
+    def layers(self, count: int) -> "Port":
+        """The same port up to a layer: what comes later changes nothing of that."""
+        first = [cut(model, count) for model in (self.model, self.decoded)]
+        names = [name for name in keys(first[0].config) if name in self.theirs and name not in ("norm", "logits")]
+        return Port(*first, {name: self.theirs[name] for name in names})
+
     def predicted(self, mistakes: Names, rung: Rung = DEFINITION) -> Arrays | None:
         """What each array should be if these mistakes were none; None where that gives NaN or infinity."""
         packed = any(CATALOGUE[name].function == "mxfp4.decode" for name in mistakes)
@@ -155,6 +162,12 @@ def port(model: Model, theirs: Arrays) -> Port:
         theirs = {**theirs, "logits": theirs["logits"][:, columns(theirs["logits"].shape[1])]}
     small = parts(model.weights, model.config)["all"].parameters <= MOST_VALUES
     return Port(model, replace(model, weights=decoded(model.weights)) if small else model, theirs)
+
+
+def cut(model: Model, count: int) -> Model:
+    """The first layers of a model."""
+    config = replace(model.config, num_hidden_layers=count, layer_types=model.config.layer_types[:count])
+    return replace(model, config=config, weights=model.weights._replace(layers=model.weights.layers[:count]))
 
 
 def columns(V: int) -> NDArray[np.intp]:
