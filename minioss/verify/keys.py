@@ -72,6 +72,17 @@ def keys(config: Config) -> dict[str, Key]:
     return {key.name: key for key in BEFORE} | layers | {key.name: key for key in AFTER}
 
 
+def block(name: str, key: Key) -> str:
+    """The part of the model that gives an array of this full name.
+
+    Examples
+    --------
+    >>> block("layers.3.attention.q_rope", LAYER[4]), block("logits", AFTER[1])
+    ('layers.3.rope', 'head')
+    """
+    return name.removesuffix(key.name) + key.block
+
+
 def shape(key: Key, config: Config, T: int) -> tuple[int, ...]:
     """The shape of an array of a trace of T tokens; S, the keys that a query may look at, is T."""
     sizes = {
