@@ -86,7 +86,7 @@ class Port:
     @cached_property
     def right(self) -> Arrays:
         """What each array should be."""
-        return self.predicted(())
+        return self._run((), DEFINITION)
 
     @cached_property
     def _square(self) -> dict[str, float]:
@@ -105,6 +105,12 @@ class Port:
 
     def predicted(self, mistakes: Names, rung: Rung = DEFINITION) -> Arrays | None:
         """What each array should be if these mistakes were none; None where that gives NaN or infinity."""
+        try:
+            return self._run(mistakes, rung)
+        except NotFiniteError:
+            return None
+
+    def _run(self, mistakes: Names, rung: Rung) -> Arrays:
         packed = any(CATALOGUE[name].function == "mxfp4.decode" for name in mistakes)
         model = replace(self.model if packed else self.decoded, **rung.changes)
         routers = (f"layers.{index}.router.logits" for index in range(model.config.num_hidden_layers))
@@ -112,10 +118,7 @@ class Port:
             # Roundings first: a mistake then wraps the rounded function.
             for change in (rung.rounding(), *map(fault, mistakes), kernels.wrapping({"transformer.unembed": few})):
                 stack.enter_context(change)
-            try:
-                return trace(model, self.theirs["tokens"], [*self.theirs, *routers], self.theirs)
-            except NotFiniteError:
-                return None
+            return trace(model, self.theirs["tokens"], [*self.theirs, *routers], self.theirs)
 
     def evidence(self, mistakes: Names) -> Evidence | None:
         """For or against these mistakes; None where they give NaN or infinity."""

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from minioss.verify.comparing import departs_in
 from minioss.verify.diagnosis import coarse, exact
 from minioss.verify.diagnosis.evidence import Evidence, Names, Port
 from minioss.verify.diagnosis.noise import ALIKE, Noise, measured
 from minioss.verify.faults import CATALOGUE
-from minioss.verify.keys import keys
 
 FLOAT32, ROUNDED = "float32", "bfloat16 or int8"
 
@@ -125,14 +125,6 @@ def block(port: Port, noise: Noise, evidence: Mapping[Names, Evidence], mistakes
         departs_K &= (evidence[mistakes].effect_KT > 0).any(axis=1)
     elif noise.departs_coarsely(evidence[()]).any():
         departs_K = noise.departs_coarsely(evidence[()])
-    known = keys(port.model.config)
-    order = list(known)
-    last = order.index(port.names[int(departs_K.argmax())])
-    first = max(index for index in range(last) if order[index] in port.theirs) + 1
-    layers = {".".join(key.split(".")[:2]) if key.startswith("layers.") else "" for key in order[first : last + 1]}
-    blocks = {known[key].block for key in order[first : last + 1]}
-    if len(layers) == len(blocks) == 1:
-        return ".".join(filter(None, (*layers, *(blocks - {"layer"}))))
-    if len(layers) == 1 and layers != {""}:
-        return layers.pop()
-    return CATALOGUE[mistakes[0]].block if mistakes else None
+    name = port.names[int(departs_K.argmax())]
+    found = departs_in(name, port.theirs, port.model.config)
+    return CATALOGUE[mistakes[0]].block if found is None and mistakes else found
