@@ -161,16 +161,20 @@ def test_the_beginning_of_a_port_stands_for_itself(model):
 
 
 @given(
-    st.floats(-3, 3).filter(lambda a: abs(a) > 0.05), st.integers(0, 15), st.floats(1e-3, 0.3), st.integers(0, 2**32 - 1)
+    st.floats(-3, 3).filter(lambda a: abs(a) > 0.05),
+    st.integers(0, 15),
+    st.floats(1e-3, 0.3),
+    st.integers(0, 2**32 - 1),
 )
 def test_the_coefficient_is_found_whatever_a_quarter_of_the_tokens_do(a, flipped, size, seed):
     random = np.random.default_rng(seed)
     e_TX, noise_TX = random.normal(size=(2, 60, 40))
     d_TX = a * e_TX + size * abs(a) * noise_TX
     d_TX[:flipped] += 100 * random.normal(size=(flipped, 40))
-    noise = Noise(np.full(1, 1e-10), None, None, 0.0)
+    noise = Noise(np.full(1, 1e-10), None, None, 0.0, 0.0)
     right, wrong = (
-        evidence.Evidence(np.square(left).sum(1)[None], np.square(e_TX).sum(1)[None], None) for left in (d_TX, d_TX - e_TX)
+        evidence.Evidence(np.square(left).sum(1)[None], np.square(e_TX).sum(1)[None], None)
+        for left in (d_TX, d_TX - e_TX)
     )
     found = coarse.support(noise, right, wrong)
     assert abs(found.coefficient - a) < 8 * found.error + 1e-6 and found.error < 0.2 * abs(a)

@@ -11,7 +11,9 @@ from minioss.verify.verdict import EXIT
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Define the command's arguments."""
-    parser = commands.add_parser("diagnose", help="the mistake that a port makes: exit code 0 none, 1 wrong, 2 cannot say")
+    parser = commands.add_parser(
+        "diagnose", help="the mistake that a port makes: exit code 0 none, 1 wrong, 2 cannot say"
+    )
     parser.add_argument("folder", metavar="FOLDER", help="the model folder")
     parser.add_argument("theirs", metavar="THEIRS", help="the port's trace: .npz or .safetensors")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

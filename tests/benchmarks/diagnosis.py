@@ -1,4 +1,6 @@
-"""What `minioss diagnose` finds on ports whose mistake is known: `python -m tests.benchmarks.diagnosis [PART …]`.
+"""What `minioss diagnose` finds on ports whose mistake is known: `python -m tests.benchmarks.diagnosis PART … > lines`.
+
+Prints a line of JSON for each port. `python -m tests.benchmarks.diagnosis table lines …` makes the table of them.
 
 Every checkpoint is new: random weights by seed, shapes by seed. A port is the model itself in another precision, with a
 mistake switched on. Seeds below 100 served to choose the thresholds; the reported figures are of seeds from 100 on.
@@ -7,11 +9,11 @@ Prompts go through in pieces of 64 tokens, so that mistakes in the cache show.
 
 import argparse
 import dataclasses
-import functools
 import json
+import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -31,7 +33,7 @@ from tests.faulty import TOKENS_PER_PIECE, edge_model, visible_config, zero_some
 from tests.models import change_bytes, nmse
 
 AT_THE_EDGE = ("mxfp4-scale-zero-as-zero", "mxfp4-subnormals-flushed")
-TOKENS, RIGHT_TOKENS, TRACED_TOKENS, EDGE_TOKENS = 300, 160, 64, 40
+TOKENS, RIGHT_TOKENS, TRACED_TOKENS, EDGE_TOKENS = 280, 128, 48, 40
 
 
 @contextmanager
@@ -79,7 +81,9 @@ def checkpoint(seed: int) -> minioss.Model:
     return minioss.load(folder, dtype="float64")
 
 
-def run_port(model: minioss.Model, ids: np.ndarray, kind: str, mistakes=(), wanted=("logits",)) -> dict[str, np.ndarray]:
+def run_port(
+    model: minioss.Model, ids: np.ndarray, kind: str, mistakes=(), wanted=("logits",)
+) -> dict[str, np.ndarray]:
     """What a port computes: of each mistake, its name in the catalogue or a ``with``."""
     changes, rounded = PORTS[kind]
     model = dataclasses.replace(model, dtype="float32", kernels="numpy", **changes)
@@ -119,22 +123,22 @@ def outcome(found: Findings, truth: tuple[str, ...]) -> str:
     return "wrong name" if names else "unknown"
 
 
-def tell(record: dict) -> None:
-    print(json.dumps(record), flush=True)
-
-
 def singles(seed: int, kinds: list[str], wanted: tuple[str, ...], tokens: int, names=tuple(CATALOGUE)) -> None:
     """Each mistake of the catalogue by itself, and none."""
     plain = checkpoint(seed)
     for model, chosen in ((plain, [n for n in names if n not in AT_THE_EDGE]), (edge_model(plain), AT_THE_EDGE)):
-        ids = np.random.default_rng(seed).integers(0, model.config.vocab_size, tokens if model is plain else EDGE_TOKENS)
-        right = minioss.trace(model, ids, ["logits"])["logits"]
+        ids = np.random.default_rng(seed).integers(
+            0, model.config.vocab_size, tokens if model is plain else EDGE_TOKENS
+        )
+        reference = evidence.port(model, {"tokens": ids, "logits": model(ids)})
+        right = reference.right["logits"]
+        effects = {name: nmse(reference.predicted((name,))["logits"], right) for name in chosen}
         for kind in kinds:
             noise = nmse(run_port(model, ids, kind)["logits"], right)
-            for name in chosen:
-                with minioss.fault(name):
-                    effect = nmse(model(ids), right)
-                diagnose(seed, model, run_port(model, ids, kind, [name], wanted), kind, (name,), effect=effect, noise=noise)
+            for name, effect in effects.items():
+                diagnose(
+                    seed, model, run_port(model, ids, kind, [name], wanted), kind, (name,), effect=effect, noise=noise
+                )
 
 
 def diagnose(seed: int, model: minioss.Model, theirs: dict, kind: str, truth: tuple[str, ...], **more) -> None:
@@ -143,12 +147,13 @@ def diagnose(seed: int, model: minioss.Model, theirs: dict, kind: str, truth: tu
     took = time.process_time() - start
     support = None if found.support is None else [round(float(x), 4) for x in found.support]
     arrays = "logits" if len(theirs) == 2 else "traces"
-    tell(
+    record = (
         {"seed": seed, "port": kind, "arrays": arrays, "truth": truth, "outcome": outcome(found, truth)}
         | {"found": found.explanations[:4], "block": found.block, "precision": found.precision, "support": support}
         | {"alike": round(found.alike, 2), "runner_up": found.runner_up, "seconds": round(took, 1)}
         | more
     )
+    print(json.dumps(record), flush=True)
 
 
 def right_ports(seed: int, kinds: list[str], wanted: tuple[str, ...], tokens: int) -> None:
@@ -183,10 +188,11 @@ def unlisted(seed: int, kinds: list[str], wanted: tuple[str, ...], tokens: int) 
             diagnose(seed, model, theirs, kind, (name,), where=block, effect=nmse(theirs["logits"], right))
 
 
+SHARE = 3  # of the catalogue on each checkpoint, where traces are long to compare
 LOGITS, ALL = ("logits",), ("*",)
 PARTS = {
     "logits": lambda seed, kinds: singles(seed, kinds, LOGITS, TOKENS),
-    "traces": lambda seed, kinds: singles(seed, kinds, ALL, TRACED_TOKENS),
+    "traces": lambda seed, kinds: singles(seed, kinds, ALL, TRACED_TOKENS, tuple(CATALOGUE)[seed % SHARE :: SHARE]),
     "pairs-logits": lambda seed, kinds: pairs(seed, 10, LOGITS, TRACED_TOKENS),
     "pairs-traces": lambda seed, kinds: pairs(seed, 10, ALL, TRACED_TOKENS),
     "right-logits": lambda seed, kinds: right_ports(seed, kinds, LOGITS, RIGHT_TOKENS),
@@ -196,7 +202,34 @@ PARTS = {
 }
 
 
+OUTCOMES = ("named", "one of several", "right", "unknown", "overlooked", "wrong name")
+
+
+def table(paths: list[str]) -> Iterator[str]:
+    """What became of all ports whose mistake is visible, by what was given of them and how they computed."""
+    counts: dict[tuple[str, ...], Counter] = defaultdict(Counter)
+    for path in paths:
+        for record in map(json.loads, Path(path).read_text().splitlines()):
+            kind = ("no mistake", "one mistake", "two mistakes")[len(record["truth"])]
+            kind = "an unlisted mistake" if "where" in record else kind
+            counts[kind, record["arrays"], record["port"]][record["outcome"] if visible(record) else "not visible"] += 1
+    yield f"| mistake | given | port | ports | {' | '.join(OUTCOMES)} |"
+    yield "|---" * (4 + len(OUTCOMES)) + "|"
+    for what, found in sorted(counts.items()):
+        numbers = [sum(found.values()) - found["not visible"], *(found[each] for each in OUTCOMES)]
+        yield f"| {' | '.join(what)} | {' | '.join(map(str, numbers))} |"
+
+
+def visible(record: dict) -> bool:
+    """Whether a mistake's effect is above the noise of float32, or a tenth of that of what is coarser."""
+    share = 1 if record["port"].startswith("float32") else 0.1
+    return "noise" not in record or record["effect"] > share * record["noise"]
+
+
 def main() -> None:
+    if sys.argv[1:2] == ["table"]:
+        print("\n".join(table(sys.argv[2:])))
+        return
     parser = argparse.ArgumentParser()
     parser.add_argument("parts", nargs="+", choices=PARTS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[100])

@@ -59,6 +59,9 @@ UNLISTED = {
     "router weights squared": ("router", {"router.route": _weights_squared}),
     "the last choice passed over": ("router", {"router.top_k": _last_choice_is_the_next_best}),
     "up negated": ("experts", {"experts.swiglu": _up_negated}),
-    "the largest number for the root mean square": ("norms", {"rmsnorm.rms_norm": _largest_instead_of_root_mean_square}),
+    "the largest number for the root mean square": (
+        "norms",
+        {"rmsnorm.rms_norm": _largest_instead_of_root_mean_square},
+    ),
     "logits divided by 1.1": ("head", {"transformer.unembed": _logits_at_temperature}),
 }

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minioss.verify.diagnosis.evidence import COARSE, Evidence, Names, Port
+from minioss.verify.diagnosis.evidence import Evidence, Names, Port
 from minioss.verify.diagnosis.noise import Noise
 
 ROUNDS = 10
@@ -65,8 +65,7 @@ def gain(noise: Noise, right: Evidence, wrong: Evidence) -> NDArray:
 
 def _usual(port: Port, noise: Noise, names: Names) -> bool:
     wrong = port.predicted(names)
-    for rung in COARSE:
-        rounded = port.predicted((), rung)
+    for rounded in port.rounded:
         without, with_it = (
             Evidence(port.apart(rounded, each), port.apart(each, port.right), None) for each in (port.right, wrong)
         )

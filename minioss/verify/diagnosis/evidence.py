@@ -27,7 +27,7 @@ from minioss.parts import parts
 from minioss.verify import rounding
 from minioss.verify.faults import CATALOGUE, fault
 from minioss.verify.keys import keys
-from minioss.verify.tracing import trace
+from minioss.verify.tracing import Recorder, joined
 
 Arrays = Mapping[str, NDArray]
 Names = tuple[str, ...]  # mistakes, all at once
@@ -89,6 +89,11 @@ class Port:
         return self._run((), DEFINITION)
 
     @cached_property
+    def rounded(self) -> list[Arrays]:
+        """The same as right ports have it that round to bfloat16 or int8."""
+        return list(filter(None, (self.predicted((), rung) for rung in COARSE)))
+
+    @cached_property
     def _square(self) -> dict[str, float]:
         squares = {name: np.square(self._vectors(name, self.right)) for name in self.names}
         return {name: float(np.mean(each.sum(axis=1, where=each < MASKED**2))) or 1.0 for name, each in squares.items()}
@@ -113,19 +118,25 @@ class Port:
     def _run(self, mistakes: Names, rung: Rung) -> Arrays:
         packed = any(CATALOGUE[name].function == "mxfp4.decode" for name in mistakes)
         model = replace(self.model if packed else self.decoded, **rung.changes)
-        routers = (f"layers.{index}.router.logits" for index in range(model.config.num_hidden_layers))
+        routers = {f"layers.{index}.router.logits" for index in range(model.config.num_hidden_layers)}
+        recorder = Recorder({*self.names, *routers}, self.theirs)
+        wrappers = recorder.wrappers()
+        # A mistake in the choice is to show in the choice: it is not made for the reference.
+        del wrappers["router.top_k"]
         with ExitStack() as stack:
             # Roundings first: a mistake then wraps the rounded function.
             for change in (rung.rounding(), *map(fault, mistakes), kernels.wrapping({"transformer.unembed": few})):
                 stack.enter_context(change)
-            return trace(model, self.theirs["tokens"], [*self.theirs, *routers], self.theirs)
+            stack.enter_context(kernels.wrapping(wrappers))
+            model(self.theirs["tokens"])
+        return {name: joined(name, parts) for name, parts in recorder.parts.items()}
 
     def evidence(self, mistakes: Names) -> Evidence | None:
         """For or against these mistakes; None where they give NaN or infinity."""
         wrong = self.predicted(mistakes)
         if wrong is None:
             return None
-        return Evidence(self.apart(self.theirs, wrong), self.apart(wrong, self.right), self._margins(wrong))
+        return Evidence(self.apart(self.theirs, wrong), self.apart(wrong, self.right), self.margins(wrong))
 
     def apart(self, arrays: Arrays, others: Arrays) -> NDArray:
         """(arrays, T): the squared distance of each token's arrays from others."""
@@ -148,10 +159,16 @@ class Port:
             values = np.maximum(values, MASKED).swapaxes(0, 1)
         return values.reshape(len(values), -1).astype(np.float64)
 
-    def _margins(self, arrays: Arrays) -> NDArray:
+    def router_deviation(self, arrays: Arrays, others: Arrays) -> float:
+        """The median difference of a router logit, in the layer where that is largest."""
+        names = (f"layers.{index}.router.logits" for index in range(self.model.config.num_hidden_layers))
+        return max(float(np.median(np.abs(arrays[name] - others[name]))) for name in names)
+
+    def margins(self, arrays: Arrays) -> NDArray:
+        """(T,): how near the router has come to another choice, up to each token, where its choice is not given."""
         config, smallest_T = self.model.config, np.full(len(self.theirs["tokens"]), np.inf)
         A = config.num_experts_per_tok
-        for index in range(config.num_hidden_layers if A < config.num_local_experts else 0):
+        for index in range(config.num_hidden_layers if config.num_local_experts > A else 0):
             if f"layers.{index}.router.experts" not in self.theirs:
                 ordered_TE = np.sort(arrays[f"layers.{index}.router.logits"], axis=-1)
                 smallest_T = np.minimum(smallest_T, ordered_TE[:, -A] - ordered_TE[:, -A - 1])

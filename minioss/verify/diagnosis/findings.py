@@ -46,22 +46,25 @@ def examine(port: Port) -> Findings:
     first = port.names[int(departs_K.argmax())]
     if departs_K.any() and len(port.names) > 1 and first not in ("norm", "logits"):
         layer = int(first.split(".")[1]) if first.startswith("layers.") else 0
-        found = _examine(port.layers(layer + 1))
-        if any(found.explanations) and _explains(port, noise, found):
+        part = port.layers(layer + 1)
+        found = _examine(part, measured(part))
+        if len(found.explanations) == 1 and any(found.explanations) and _explains_all(port, noise, found):
             return found
-    return _examine(port)
+    return _examine(port, noise)
 
 
-def _explains(port: Port, noise: Noise, found: Findings) -> bool:
+def _explains_all(port: Port, noise: Noise, found: Findings) -> bool:
     """Whether what explains the beginning of a port explains the rest."""
-    evidence = port.evidence(found.explanations[0])
+    (names,) = found.explanations
+    evidence = port.evidence(names)
+    if evidence is None:
+        return False
     if found.precision == FLOAT32:
         return not noise.departs_exactly(evidence).any()
-    return not measured(port, found.explanations[0]).departs_coarsely(evidence).any()
+    return not measured(port, names).departs_coarsely(evidence).any()
 
 
-def _examine(port: Port) -> Findings:
-    noise = measured(port)
+def _examine(port: Port, noise: Noise) -> Findings:
     tried = {names: port.evidence(names) for names in [(), *((name,) for name in CATALOGUE)]}
     evidence = {names: each for names, each in tried.items() if each is not None}
     whole = exact.explaining(noise, evidence)

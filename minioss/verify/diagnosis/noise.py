@@ -15,7 +15,7 @@ from minioss.verify.diagnosis.evidence import COARSE, FLOAT32, Evidence, Names, 
 # What is stored in a type is off by half a step at least: its square over that of the number, with some room.
 STORED_IN_FLOAT32, STORED_IN_BFLOAT16 = 1e-14, 4e-6
 EXACT_ROOM, COARSE_ROOM = 100.0, 6.0  # ports add up in other orders, and round in other places
-NEAR_TIE = 3e-6
+NEAR_TIE = 16.0  # times the median deviation of a router logit in float32
 QUANTILES = (0.5, 0.9)
 # Rounding leaves no token alone: where some are all but exact, what the others have is no rounding.
 UNEVEN = 1e-3
@@ -28,6 +28,7 @@ class Noise(NamedTuple):
     exact_K: NDArray  # no token has more, in float32
     coarse_KQ: NDArray  # nor do the middle and the upper tenth of the tokens, in bfloat16 and int8
     even_K: NDArray  # what the lowest tokens have, as a part of the middle
+    tie: float  # a margin of the router within which float32 may choose otherwise
     alike: float  # how much the port's deviation looks like that of bfloat16 or int8, from -1 to 1
 
     @property
@@ -37,7 +38,7 @@ class Noise(NamedTuple):
 
     def departs_exactly(self, evidence: Evidence) -> NDArray[np.bool_]:
         """(arrays, T): what float32 cannot explain. Near-ties of the router excuse what comes after, if that is not most."""
-        excused_T = evidence.margin_T < NEAR_TIE
+        excused_T = evidence.margin_T < self.tie
         excused_T &= excused_T.mean() < 0.5
         return (evidence.left_KT > self.exact_K[:, None]) & ~excused_T
 
@@ -51,16 +52,19 @@ class Noise(NamedTuple):
 def measured(port: Port, mistakes: Names = ()) -> Noise:
     """The noise of right ports, or of ports with these mistakes and no others."""
     wrong = port.predicted(mistakes)
-    single = port.predicted(mistakes, FLOAT32)
-    exact_KT = port.apart(single or wrong, wrong)
-    rounded = [arrays for arrays in (port.predicted(mistakes, rung) for rung in COARSE) if arrays]
+    single = port.predicted(mistakes, FLOAT32) or wrong
+    exact_KT, tie = port.apart(single, wrong), NEAR_TIE * port.router_deviation(single, wrong)
+    calm_T = port.margins(wrong) >= tie
+    exact_K = exact_KT[:, calm_T].max(axis=1) if calm_T.any() else exact_KT.min(axis=1)
+    rounded = list(filter(None, (port.predicted(mistakes, rung) for rung in COARSE))) if mistakes else port.rounded
     left = [port.apart(arrays, wrong) for arrays in rounded] or [exact_KT]
     left_KT = port.apart(port.theirs, wrong)
     alike = [_likeness(left_KT, each, port.apart(port.theirs, arrays)) for arrays, each in zip(rounded, left)]
     return Noise(
-        EXACT_ROOM * np.maximum(exact_KT.max(axis=1), STORED_IN_FLOAT32),
+        EXACT_ROOM * np.maximum(exact_K, STORED_IN_FLOAT32),
         COARSE_ROOM * np.maximum(np.max([quantiles(each) for each in left], axis=0), STORED_IN_BFLOAT16),
         np.min([evenness(each) for each in left], axis=0),
+        tie,
         max(alike, default=0.0),
     )
 
