@@ -126,6 +126,17 @@ def test_an_unlisted_mistake_is_unknown_and_placed(model, name):
     assert (verdict.verdict, verdict.mistakes, verdict.block) == ("wrong", (), None)
 
 
+def test_an_unknown_mistake_that_is_smaller_than_rounding_does_not_pass_for_it(model):
+    """All else is exact: this port does not round."""
+
+    def alpha_slightly_off(right, gate_up_T2F, alpha, limit):
+        return right(gate_up_T2F, 1.69, limit)
+
+    with kernels.wrapping({"experts.swiglu": alpha_slightly_off}):
+        verdict = diagnose(model, port(model, wanted=["*"])).verdict
+    assert (verdict.verdict, verdict.mistakes, verdict.block) == ("wrong", (), "layers.0.experts")
+
+
 def test_what_tokens_cannot_show_is_told(model):
     """A prompt as long as the window proves nothing about the window."""
     found = diagnose(model, port(model, "window-plus-one", ids=IDS[:8]))

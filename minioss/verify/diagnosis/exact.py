@@ -3,6 +3,9 @@
 Of two mistakes, one mostly shows first: in an earlier array, or, with logits alone, at an earlier token, since
 tokens see only what comes before them. So what explains the beginning is found first, then what explains the
 rest. Two that show at the same token are sought on the text up to that token, where a run costs next to nothing.
+
+Some mistakes magnify float32's own noise. So what leaves a little too much is held against the noise of a port that
+makes the same mistakes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,29 +14,44 @@ from itertools import combinations
 import numpy as np
 
 from minioss.verify.diagnosis.evidence import Evidence, Names, Port
-from minioss.verify.diagnosis.noise import Noise
+from minioss.verify.diagnosis.noise import Noise, measured
 
 BEGINNINGS = 8  # first mistakes of a pair that are followed up
+MAGNIFIED = 300.0
 
 
-def explaining(noise: Noise, evidence: Mapping[Names, Evidence]) -> list[Names]:
+def explaining(port: Port, noise: Noise, evidence: Mapping[Names, Evidence]) -> list[Names]:
     """Which of these leave nothing beyond float32, least first."""
-    whole = [names for names, each in evidence.items() if not noise.departs_exactly(each).any()]
-    return sorted(whole, key=lambda names: float(evidence[names].left_KT.sum()))
+    order = sorted(evidence, key=lambda names: float(evidence[names].left_KT.sum()))
+    whole = [names for names in order if not noise.departs_exactly(evidence[names]).any()]
+    if whole:
+        return whole
+    near = [names for names in order if names and not _magnified(noise).departs_exactly(evidence[names]).any()]
+    return [names for names in near if not measured(port, names).departs_exactly(evidence[names]).any()]
 
 
 def pairs(port: Port, noise: Noise, singles: Mapping[Names, Evidence]) -> dict[Names, Evidence]:
     """The pairs of mistakes that explain everything together."""
-    candidates = list(_one_after_the_other(port, noise, singles))
-    if not candidates and port.names == ["logits"]:
-        candidates = list(_at_the_same_token(port, noise, singles))
-    tried = ((names, port.evidence(names)) for names in dict.fromkeys(candidates))
-    return {names: each for names, each in tried if each and not noise.departs_exactly(each).any()}
+    searches = [_one_after_the_other(port, level, singles) for level in (noise, _magnified(noise))]
+    if port.names == ["logits"]:
+        searches.append(_at_the_same_token(port, _magnified(noise), singles))
+    for candidates in searches:
+        tried = {names: port.evidence(names) for names in dict.fromkeys(candidates)}
+        found = {names: each for names, each in tried.items() if each}
+        whole = explaining(port, noise, found)
+        if whole:
+            return {names: found[names] for names in whole}
+    return {}
+
+
+def _magnified(noise: Noise) -> Noise:
+    return noise._replace(exact_K=MAGNIFIED * noise.exact_K)
 
 
 def _one_after_the_other(port: Port, noise: Noise, singles: Mapping[Names, Evidence]) -> Iterator[Names]:
     reach = {names: _reach(noise, each) for names, each in singles.items()}
-    beginnings = sorted((names for names in singles if reach[names] > reach[()]), key=reach.get, reverse=True)
+    end = singles[()].left_KT.size
+    beginnings = sorted((names for names in singles if reach[()] < reach[names] < end), key=reach.get, reverse=True)
     for (one,) in beginnings[:BEGINNINGS]:
         place = np.unravel_index(reach[one,], singles[()].left_KT.shape)
         others = [other for other in _showing(noise, singles, place) if other != one]

@@ -23,7 +23,7 @@ class Findings(NamedTuple):
     block : where it first departs; None where that is nowhere, or cannot be told
     support : for the first explanation, where that is one mistake
     runner_up : the mistake that explains most among all the others
-    unseen : mistakes that these tokens cannot show in this precision
+    unseen : mistakes that these tokens cannot show in this precision; not asked where one is found
     alike : how much what is left looks like rounding, from -1 to 1
     """
 
@@ -67,14 +67,17 @@ def _explains_all(port: Port, noise: Noise, found: Findings) -> bool:
 def _examine(port: Port, noise: Noise) -> Findings:
     tried = {names: port.evidence(names) for names in [(), *((name,) for name in CATALOGUE)]}
     evidence = {names: each for names, each in tried.items() if each is not None}
-    whole = exact.explaining(noise, evidence)
+    whole = exact.explaining(port, noise, evidence)
     if whole:
         return _findings(port, noise, evidence, FLOAT32, _best(port, noise, evidence, whole))
     held = coarse.holding(port, noise, evidence)
     best = held[0] if held else ()
     around = measured(port, best) if best else noise
     rounded = not around.departs_coarsely(evidence[best]).any()
-    if not rounded or around.alike < ALIKE:
+    otherwise_exact = noise.departs_exactly(evidence[()]).any(axis=1).mean() < 0.5
+    if not best and otherwise_exact and around.alike < ALIKE:
+        rounded = False  # it is as small as rounding, and unlike it
+    if not rounded or otherwise_exact or around.alike < ALIKE:
         both = exact.pairs(port, noise, evidence)
         if both:
             return _findings(port, noise, evidence | both, FLOAT32, list(both))
@@ -102,7 +105,7 @@ def _findings(
         None if first == () else block(port, noise, evidence, first),
         coarse.support(noise, evidence[()], evidence[first]) if single else None,
         _runner_up(noise, evidence, {name for names in explanations for name in names}),
-        _unseen(noise, evidence, precision),
+        [] if first else _unseen(noise, evidence, precision),
         noise.alike,
     )
 

@@ -59,7 +59,9 @@ def measured(port: Port, mistakes: Names = ()) -> Noise:
     rounded = list(filter(None, (port.predicted(mistakes, rung) for rung in COARSE))) if mistakes else port.rounded
     left = [port.apart(arrays, wrong) for arrays in rounded] or [exact_KT]
     left_KT = port.apart(port.theirs, wrong)
-    alike = [_likeness(left_KT, each, port.apart(port.theirs, arrays)) for arrays, each in zip(rounded, left)]
+    off_K = (left_KT > EXACT_ROOM * exact_K[:, None]).any(axis=1)
+    between = (port.apart(port.theirs, arrays) for arrays in rounded)
+    alike = [_likeness(left_KT[off_K], each[off_K], sides[off_K]) for each, sides in zip(left, between)]
     return Noise(
         EXACT_ROOM * np.maximum(exact_K, STORED_IN_FLOAT32),
         COARSE_ROOM * np.maximum(np.max([quantiles(each) for each in left], axis=0), STORED_IN_BFLOAT16),

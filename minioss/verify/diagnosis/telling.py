@@ -32,7 +32,7 @@ class Diagnosis:
     alternatives : whether any one of the mistakes explains the port, rather than all of them together
     coefficient : how large the mistake is beside what it should be, and the standard error of that; None unless one is named
     runner_up : the mistake that explains most among all the others
-    unseen : mistakes that these tokens cannot show
+    unseen : mistakes that these tokens cannot show; not asked where one is found
     """
 
     verdict: Verdict
@@ -90,7 +90,7 @@ def told(found: Findings, names: tuple[str, ...], T: int) -> Iterator[str]:
     if names:
         yield from _mistakes(found, names)
     elif not found.explanations:
-        yield f"It departs further than float32, bfloat16 or int8 explain, and none of {len(CATALOGUE)} known mistakes does."
+        yield f"Nothing explains how it departs: not float32, bfloat16 or int8, and none of {len(CATALOGUE)} known mistakes."
     else:
         yield f"What departs is what {found.precision} explains, and no known mistake explains more."
         if found.precision != FLOAT32 and found.alike < ALIKE:
