@@ -60,7 +60,8 @@ def _one_after_the_other(port: Port, noise: Noise, singles: Mapping[Names, Evide
 
 def _at_the_same_token(port: Port, noise: Noise, singles: Mapping[Names, Evidence]) -> Iterator[Names]:
     place = 0, _reach(noise, singles[()])
-    yield from _explaining_at(port, noise, combinations(_showing(noise, singles, place), 2), place)
+    if place[1] < singles[()].left_KT.size:
+        yield from _explaining_at(port, noise, combinations(_showing(noise, singles, place), 2), place)
 
 
 def _reach(noise: Noise, evidence: Evidence) -> int:
