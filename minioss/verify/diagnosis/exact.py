@@ -30,10 +30,13 @@ def explaining(port: Port, noise: Noise, evidence: Mapping[Names, Evidence]) -> 
     return [names for names in near if not measured(port, names).departs_exactly(evidence[names]).any()]
 
 
-def pairs(port: Port, noise: Noise, singles: Mapping[Names, Evidence]) -> dict[Names, Evidence]:
-    """The pairs of mistakes that explain everything together."""
-    searches = [_one_after_the_other(port, level, singles) for level in (noise, _magnified(noise))]
-    if port.names == ["logits"]:
+def pairs(port: Port, noise: Noise, singles: Mapping[Names, Evidence], held: Names) -> dict[Names, Evidence]:
+    """The pairs of mistakes that explain everything together.
+
+    Where one mistake holds that leaves no more than rounding would, it is one of the pair.
+    """
+    searches = [_one_after_the_other(port, level, singles, held) for level in (noise, _magnified(noise))]
+    if port.names == ["logits"] and not held:
         searches.append(_at_the_same_token(port, _magnified(noise), singles))
     for candidates in searches:
         tried = {names: port.evidence(names) for names in dict.fromkeys(candidates)}
@@ -48,11 +51,13 @@ def _magnified(noise: Noise) -> Noise:
     return noise._replace(exact_K=MAGNIFIED * noise.exact_K)
 
 
-def _one_after_the_other(port: Port, noise: Noise, singles: Mapping[Names, Evidence]) -> Iterator[Names]:
+def _one_after_the_other(port: Port, noise: Noise, singles: Mapping[Names, Evidence], held: Names) -> Iterator[Names]:
     reach = {names: _reach(noise, each) for names, each in singles.items()}
     end = singles[()].left_KT.size
-    beginnings = sorted((names for names in singles if reach[()] < reach[names] < end), key=reach.get, reverse=True)
-    for (one,) in beginnings[:BEGINNINGS]:
+    beginnings = sorted((names for names in singles if reach[()] < reach[names]), key=reach.get, reverse=True)
+    for (one,) in [held] if held else beginnings[:BEGINNINGS]:
+        if reach[one,] == end:
+            continue
         place = np.unravel_index(reach[one,], singles[()].left_KT.shape)
         others = [other for other in _showing(noise, singles, place) if other != one]
         yield from _explaining_at(port, noise, [tuple(sorted((one, other))) for other in others], place)

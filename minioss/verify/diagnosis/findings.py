@@ -77,8 +77,8 @@ def _examine(port: Port, noise: Noise) -> Findings:
     otherwise_exact = noise.departs_exactly(evidence[()]).any(axis=1).mean() < 0.5
     if not best and otherwise_exact and around.alike < ALIKE:
         rounded = False  # it is as small as rounding, and unlike it
-    if not rounded or otherwise_exact or around.alike < ALIKE:
-        both = exact.pairs(port, noise, evidence)
+    if best or not rounded or otherwise_exact or around.alike < ALIKE:
+        both = exact.pairs(port, noise, evidence, best if rounded else ())
         if both:
             return _findings(port, noise, evidence | both, FLOAT32, list(both))
     if not rounded:
