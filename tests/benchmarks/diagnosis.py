@@ -101,7 +101,7 @@ def remembered() -> Iterator[None]:
     """What the reference predicts of logits does not depend on the port: compute it once a checkpoint."""
     compute, known = evidence.Port.predicted, {}
 
-    def predicted(port, mistakes, rung=evidence.DEFINITION):
+    def predicted(port, mistakes, rung=None):
         if port.names != ["logits"]:
             return compute(port, mistakes, rung)
         key = id(port.model.weights), port.theirs["tokens"].tobytes(), mistakes, id(rung)

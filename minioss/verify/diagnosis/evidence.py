@@ -11,7 +11,7 @@ over the mean of |p|², one number an array, so that different arrays compare.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -24,35 +24,19 @@ from minioss.errors import NotFiniteError
 from minioss.linear import decode
 from minioss.model import Model
 from minioss.parts import parts
-from minioss.verify import rounding
 from minioss.verify.faults import CATALOGUE, fault
 from minioss.verify.keys import keys
+from minioss.verify.noise import RUNGS, Rung
 from minioss.verify.tracing import Recorder, joined
 
 Arrays = Mapping[str, NDArray]
 Names = tuple[str, ...]  # mistakes, all at once
 
+FLOAT32, *COARSE = RUNGS
+
 MASKED = -1e4  # stands for -infinity, whichever large number the port has there
 MOST_COLUMNS = 2048  # of the vocabulary: as many say all about a hidden state
 MOST_VALUES = 2**27  # 1 GB in float64: smaller models are decoded once
-
-
-class Rung(NamedTuple):
-    """One way to compute: changes to the model, and a ``with`` to run it in."""
-
-    changes: dict[str, str]
-    rounding: Callable[[], AbstractContextManager[None]]
-
-
-SINGLE = {"dtype": "float32"}
-DEFINITION = Rung({}, nullcontext)
-FLOAT32 = Rung(SINGLE, rounding.float32_angles)
-COARSE = (
-    Rung(SINGLE, rounding.official),
-    Rung(SINGLE, rounding.transformers),
-    Rung(SINGLE | {"activations": "bfloat16"}, nullcontext),
-    Rung(SINGLE | {"activations": "int8"}, nullcontext),
-)
 
 
 class Evidence(NamedTuple):
@@ -86,7 +70,7 @@ class Port:
     @cached_property
     def right(self) -> Arrays:
         """What each array should be."""
-        return self._run((), DEFINITION)
+        return self._run((), None)
 
     @cached_property
     def rounded(self) -> list[Arrays]:
@@ -108,16 +92,21 @@ class Port:
         names = [name for name in keys(first[0].config) if name in self.theirs and name not in ("norm", "logits")]
         return Port(*first, {name: self.theirs[name] for name in names})
 
-    def predicted(self, mistakes: Names, rung: Rung = DEFINITION) -> Arrays | None:
-        """What each array should be if these mistakes were none; None where that gives NaN or infinity."""
+    def predicted(self, mistakes: Names, rung: Rung | None = None) -> Arrays | None:
+        """What each array should be if these mistakes were none, in float64 or on a rung of the precision ladder.
+
+        None where that gives NaN or infinity.
+        """
         try:
             return self._run(mistakes, rung)
         except NotFiniteError:
             return None
 
-    def _run(self, mistakes: Names, rung: Rung) -> Arrays:
+    def _run(self, mistakes: Names, rung: Rung | None) -> Arrays:
         packed = any(CATALOGUE[name].function == "mxfp4.decode" for name in mistakes)
-        model = replace(self.model if packed else self.decoded, **rung.changes)
+        model, rounded = self.model if packed else self.decoded, nullcontext
+        if rung:
+            model, rounded = replace(model, dtype="float32", activations=rung.activations), rung.rounding
         routers = {f"layers.{index}.router.logits" for index in range(model.config.num_hidden_layers)}
         recorder = Recorder({*self.names, *routers}, self.theirs)
         wrappers = recorder.wrappers()
@@ -125,7 +114,7 @@ class Port:
         del wrappers["router.top_k"]
         with ExitStack() as stack:
             # Roundings first: a mistake then wraps the rounded function.
-            for change in (rung.rounding(), *map(fault, mistakes), kernels.wrapping({"transformer.unembed": few})):
+            for change in (rounded(), *map(fault, mistakes), kernels.wrapping({"transformer.unembed": few})):
                 stack.enter_context(change)
             stack.enter_context(kernels.wrapping(wrappers))
             model(self.theirs["tokens"])
