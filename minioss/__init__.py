@@ -11,6 +11,7 @@ from minioss.text.generation import Token, generate, generate_batch
 from minioss.text.streaming import TextStream, stream_text
 from minioss.text.tokenizer import load_tokenizer
 from minioss.verify.comparing import compare
+from minioss.verify.diagnosis import diagnose
 from minioss.verify.faults import fault
 from minioss.verify.tracing import trace
 
@@ -26,6 +27,7 @@ __all__ = [
     "TextStream",
     "Token",
     "compare",
+    "diagnose",
     "fault",
     "generate",
     "generate_batch",

@@ -167,7 +167,7 @@ def table():
         for entry in CATALOGUE.values():
             if entry.block == block:
                 wrong, official = (sentence.replace("|", "\\|") for sentence in (entry.wrong, entry.official))
-                yield f"| `{entry.name}` | {block} | {wrong} | {official} | {entry.seen} |"
+                yield f'| <a id="{entry.name}"></a>`{entry.name}` | {block} | {wrong} | {official} | {entry.seen} |'
 
 
 def test_the_page_has_them_all():

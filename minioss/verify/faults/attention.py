@@ -138,10 +138,8 @@ def sink_in_score_function(right, scores_HGTS, sink_HG11):
 @mistake("attention.attend_block", official="Query head n reads key/value head n // G.")
 def heads_modulo(right, query_TnK, key_SHK, value_SHK, sinks_n, window):
     """Query head n reads key/value head n mod H."""
-    H = key_SHK.shape[1]
-    order = np.arange(len(sinks_n)).reshape(-1, H).T.reshape(-1)
-    mixed_TnK = right(query_TnK[:, order], key_SHK, value_SHK, sinks_n[order], window)
-    return mixed_TnK[:, np.argsort(order)]
+    head_n = np.arange(len(sinks_n)) % key_SHK.shape[1]
+    return right(query_TnK, key_SHK[:, head_n], value_SHK[:, head_n], sinks_n, window)
 
 
 @mistake("attention.attend", official="The output map reads head after head.")
