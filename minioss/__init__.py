@@ -10,6 +10,7 @@ from minioss.model import Model
 from minioss.text.generation import Token, generate, generate_batch
 from minioss.text.streaming import TextStream, stream_text
 from minioss.text.tokenizer import load_tokenizer
+from minioss.verify.comparing import compare
 from minioss.verify.faults import fault
 from minioss.verify.tracing import trace
 
@@ -23,6 +24,7 @@ __all__ = [
     "RopeConfig",
     "TextStream",
     "Token",
+    "compare",
     "fault",
     "generate",
     "generate_batch",

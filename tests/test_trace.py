@@ -152,6 +152,37 @@ def test_rungs_of_the_ladder(model, whole):
     assert 0 < errors[0] < 1e-5 < errors[1] < errors[2] < 0.1
 
 
+# Going on with other arrays
+
+
+def test_its_own_arrays_change_nothing(model, whole, monkeypatch):
+    in_pieces(monkeypatch)
+    right = minioss.trace(model, IDS)
+    forced = minioss.trace(model, IDS, instead=right)
+    assert all(np.array_equal(forced[name], values) for name, values in right.items())
+
+
+@pytest.mark.parametrize(
+    ("fault", "steps"),
+    [
+        ("yarn-truncated", {"rope.cos", "rope.sin"}),
+        ("sink-dropped", {"attention.scores"}),
+        ("router-sigmoid", {"router.weights"}),
+        ("up-plus-one-missing", {"experts.activation"}),
+        ("norm-gain-plus-one", {"attention_norm", "experts_norm", "norm"}),
+        ("down-bias-missing", {"experts.down"}),
+        ("mask-without-self", {"attention.scores"}),
+    ],
+)
+def test_an_error_is_charged_to_the_step_that_makes_it(model, monkeypatch, fault, steps):
+    in_pieces(monkeypatch)
+    with minioss.fault(fault):
+        theirs = minioss.trace(model, IDS[:130])
+    forced = minioss.trace(model, IDS[:130], instead=theirs)
+    wrong = {name for name, values in forced.items() if not np.allclose(values, theirs[name], rtol=0, atol=1e-12)}
+    assert {re.sub(r"layers\.\d+\.", "", name) for name in wrong} == steps
+
+
 # The page
 
 

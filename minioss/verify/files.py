@@ -63,7 +63,12 @@ def read_trace(path: str | Path, config: Config) -> dict[str, NDArray]:
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     found = _npz_arrays(path) if path.suffix == ".npz" else _safetensors_arrays(path)
-    known = keys(config)
+    return checked_trace(found, config, str(path))
+
+
+def checked_trace(found: Mapping[str, NDArray], config: Config, path: str = "the trace") -> dict[str, NDArray]:
+    """As `read_trace`, of arrays in memory; ``path`` is what messages call it."""
+    known, found = keys(config), {name: np.asarray(values) for name, values in found.items()}
     for name in found:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
@@ -103,7 +108,7 @@ def _safetensors_arrays(path: Path) -> dict[str, NDArray]:
     return {name: each.decode() if isinstance(each, BFloat16Array) else each for name, each in found.items()}
 
 
-def _checked(path: Path, name: str, key: Key, values: NDArray, config: Config, T: int) -> NDArray:
+def _checked(path: str, name: str, key: Key, values: NDArray, config: Config, T: int) -> NDArray:
     expected = shape(key, config, T)
     if values.shape != expected:
         raise InputError(f"{name} in {path} has shape {values.shape}; expected ({key.axes}) = {expected}")
@@ -118,7 +123,7 @@ def _checked(path: Path, name: str, key: Key, values: NDArray, config: Config, T
     return values
 
 
-def _checked_integers(path: Path, name: str, values: NDArray, config: Config) -> NDArray:
+def _checked_integers(path: str, name: str, values: NDArray, config: Config) -> NDArray:
     if values.dtype.kind not in "iu":
         raise InputError(f"{name} in {path} is {values.dtype}; expected integers")
     count = config.vocab_size if name == "tokens" else config.num_local_experts

@@ -59,6 +59,32 @@ AFTER = (
 )
 
 
+# What each array is computed from; "stream" is the output of the layer before, or the embedding.
+INPUTS = {
+    "attention_norm": ("stream",),
+    "attention.q": ("attention_norm",),
+    "attention.k": ("attention_norm",),
+    "attention.v": ("attention_norm",),
+    "attention.q_rope": ("attention.q", "rope.cos", "rope.sin"),
+    "attention.k_rope": ("attention.k", "rope.cos", "rope.sin"),
+    "attention.scores": ("attention.q_rope", "attention.k_rope"),
+    "attention.weights": ("attention.scores",),
+    "attention.mixed": ("attention.weights", "attention.v"),
+    "attention.output": ("attention.mixed",),
+    "experts_norm": ("stream", "attention.output"),
+    "router.logits": ("experts_norm",),
+    "router.experts": ("router.logits",),
+    "router.weights": ("router.logits", "router.experts"),
+    "experts.gate_up": ("experts_norm", "router.experts"),
+    "experts.activation": ("experts.gate_up",),
+    "experts.down": ("experts.activation", "router.experts"),
+    "experts.output": ("experts.down", "router.weights"),
+    "output": ("stream", "attention.output", "experts.output"),
+    "norm": ("stream",),
+    "logits": ("norm",),
+}
+
+
 def keys(config: Config) -> dict[str, Key]:
     """Every key of a model's trace by its full name, in the order in which they are computed.
 
@@ -70,6 +96,33 @@ def keys(config: Config) -> dict[str, Key]:
     """
     layers = {f"layers.{index}.{key.name}": key for index in range(config.num_hidden_layers) for key in LAYER}
     return {key.name: key for key in BEFORE} | layers | {key.name: key for key in AFTER}
+
+
+def inputs(name: str, config: Config) -> list[str]:
+    """The full names of the arrays that one of this full name is computed from.
+
+    Examples
+    --------
+    >>> from minioss.config import preset
+    >>> inputs("layers.3.experts_norm", preset("tiny"))
+    ['layers.2.output', 'layers.3.attention.output']
+    """
+    key = keys(config)[name].name
+    layer = int(name.split(".")[1]) if name != key else config.num_hidden_layers
+    stream = f"layers.{layer - 1}.output" if layer else "embedding"
+    places = {"stream": stream, "rope.cos": "rope.cos", "rope.sin": "rope.sin", "norm": "norm"}
+    return [places.get(each, f"layers.{layer}.{each}") for each in INPUTS.get(key, ())]
+
+
+def block(name: str, key: Key) -> str:
+    """The part of the model that gives an array of this full name.
+
+    Examples
+    --------
+    >>> block("layers.3.attention.q_rope", LAYER[4]), block("logits", AFTER[1])
+    ('layers.3.rope', 'head')
+    """
+    return name.removesuffix(key.name) + key.block
 
 
 def shape(key: Key, config: Config, T: int) -> tuple[int, ...]:
