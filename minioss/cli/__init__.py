@@ -1,4 +1,4 @@
-"""The command line: ``minioss info``, ``generate``, ``chat``, ``bench``, ``synth``, ``train``, ``gguf``, ``trace``, ``kit``, ``verify``."""
+"""The command line: ``minioss COMMAND``, one file a command."""
 
 import argparse
 import os
