@@ -44,7 +44,7 @@ class Checkpoint(NamedTuple):
     has_edge_scales: bool = False
 
 
-RELEASED = {"hidden_size": 96, "intermediate_size": 64, "head_dim": 64, "sliding_window": 128}
+SMALL = {"hidden_size": 96, "intermediate_size": 64, "head_dim": 64, "sliding_window": 128}
 
 CHECKPOINTS = {
     "released": Checkpoint(
@@ -57,7 +57,7 @@ CHECKPOINTS = {
             num_local_experts=8,
             num_experts_per_tok=4,
             vocab_size=272,
-            **RELEASED,
+            **SMALL,
         ),
         length=300,
         forms=("huggingface", "original", "dense", "gguf"),
@@ -73,7 +73,7 @@ CHECKPOINTS = {
             num_local_experts=4,
             num_experts_per_tok=4,
             vocab_size=72,
-            **RELEASED,
+            **SMALL,
         ),
         length=4300,
         forms=("huggingface", "original", "dense", "gguf"),
@@ -111,7 +111,7 @@ CHECKPOINTS = {
             num_local_experts=8,
             num_experts_per_tok=2,
             vocab_size=72,
-            **RELEASED,
+            **SMALL,
         ),
         length=150,
         forms=("huggingface", "original"),
