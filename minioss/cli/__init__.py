@@ -1,4 +1,4 @@
-"""The command line: ``minioss info``, ``generate``, ``chat``, ``bench``, ``synth``, ``train``, ``gguf``, ``trace``, ``verify`` …"""
+"""The command line: ``minioss COMMAND``, one file a command."""
 
 import argparse
 import os
@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from minioss import __version__
-from minioss.cli import bench, chat, diagnose, generate, gguf, info, synth, trace, train, verify
+from minioss.cli import bench, chat, diagnose, generate, gguf, info, kit, synth, trace, train, verify
 from minioss.errors import InputError, NotFiniteError
 
-COMMANDS = (info, generate, chat, bench, synth, train, gguf, trace, verify, diagnose)
+COMMANDS = (info, generate, chat, bench, synth, train, gguf, trace, kit, verify, diagnose)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
