@@ -1,4 +1,5 @@
-"""The command line: ``minioss info``, ``generate``, ``chat``, ``bench``, ``synth``, ``train``, ``gguf``, ``trace``."""
+"""The command line: ``minioss info``, ``generate``, ``chat``, ``bench``, ``synth``, ``train``, ``gguf``, ``trace``,
+``plot``."""
 
 import argparse
 import os
@@ -7,10 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from minioss import __version__
-from minioss.cli import bench, chat, generate, gguf, info, synth, trace, train
+from minioss.cli import bench, chat, generate, gguf, info, plot, synth, trace, train
 from minioss.errors import InputError, NotFiniteError
 
-COMMANDS = (info, generate, chat, bench, synth, train, gguf, trace)
+COMMANDS = (info, generate, chat, bench, synth, train, gguf, trace, plot)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
