@@ -183,8 +183,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("name", metavar="NAME", choices=PICTURES, help="which picture")
     parser.add_argument("folder", metavar="FOLDER", nargs="?", help="the model folder (the tiny model)")
     parser.add_argument("--prompt", metavar="TEXT", help="what the model reads")
-    parser.add_argument("--layer", type=int, metavar="N", help="of one layer, which (the last)")
-    parser.add_argument("--head", type=int, metavar="N", help="of attention, the query head (0)")
+    parser.add_argument("--layer", type=int, metavar="N", help="which layer, where the picture is of one (the last)")
+    parser.add_argument("--head", type=int, metavar="N", help="which query head, of attention (0)")
     parser.add_argument("-o", "--out", required=True, metavar="OUT", help="the .png or .svg file to make")
     parser.set_defaults(run=run)
 
@@ -213,7 +213,7 @@ def _check(options: argparse.Namespace, out: Path, picture: Picture) -> None:
         raise InputError(f"{out} exists; expected a file that is still to be made")
     for name in ("folder", "prompt", "layer", "head"):
         if getattr(options, name) is not None and name not in picture.takes:
-            raise InputError(f"{options.name} takes no {name}; expected {', '.join(picture.takes) or 'none'}")
+            raise InputError(f"{options.name} takes no {name}; expected {', '.join((*picture.takes, 'out'))}")
     if options.prompt == "":
         raise InputError("the prompt is empty; expected at least one character")
     if options.name == "losses" and options.folder is None:

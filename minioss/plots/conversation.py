@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from minioss.errors import InputError
 from minioss.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, YELLOW, axes, number
+from minioss.text.harmony.header import CHANNELS
 from minioss.text.harmony.messages import Message
 from minioss.text.harmony.parsing import Parser
 
@@ -31,9 +32,8 @@ KINDS = tuple(COLORS)
 def token_kinds(ids: Iterable[int], encoding: "tiktoken.Encoding") -> list[str]:
     """What each token of a conversation belongs to.
 
-    The content of a message counts for its channel, or for its role where it has none: "system",
-    "developer", "user", "analysis", "commentary", "final", "tool", "assistant". Special tokens, and
-    what stands between them in a header, are "header".
+    What the assistant says is "analysis", "commentary" or "final", and "assistant" in no channel; what others
+    say is "system", "developer", "user" or "tool". Special tokens, and the words of a header, are "header".
 
     Parameters
     ----------
@@ -55,10 +55,8 @@ def token_kinds(ids: Iterable[int], encoding: "tiktoken.Encoding") -> list[str]:
 
 
 def kind_of(message: Message) -> str:
-    """A tool's answer is "tool" whatever its channel; what the assistant says is its channel, where it is known."""
-    if message.role == "tool" or message.channel not in KINDS:
-        return message.role
-    return message.channel
+    """Of what the assistant says, the channel, where it is a known one; otherwise who speaks."""
+    return message.channel if message.role == "assistant" and message.channel in CHANNELS else message.role
 
 
 def timeline(kinds: Sequence[str], ax: "Axes | None" = None) -> "Axes":
