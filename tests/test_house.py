@@ -26,6 +26,7 @@ ROOMS = [
     ["text", "bench"],
     ["chat"],
     ["training", "verify"],
+    ["plots"],
     ["cli", "exercises"],
     ["__init__", "__main__"],
 ]
