@@ -26,6 +26,7 @@ ROOMS = [
     ["text", "bench"],
     ["chat"],
     ["training", "verify"],
+    ["explore"],
     ["cli"],
     ["__init__", "__main__"],
 ]

@@ -1,4 +1,4 @@
-"""The command line: ``minioss info``, ``generate``, ``chat``, ``bench``, ``synth``, ``train``, ``gguf``, ``trace``."""
+"""The command line: ``minioss info``, ``generate``, ``chat``, ``explore``, ``bench``, ``synth``, ``train``, ``gguf``, ``trace``."""
 
 import argparse
 import os
@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from minioss import __version__
-from minioss.cli import bench, chat, generate, gguf, info, synth, trace, train
+from minioss.cli import bench, chat, explore, generate, gguf, info, synth, trace, train
 from minioss.errors import InputError, NotFiniteError
 
-COMMANDS = (info, generate, chat, bench, synth, train, gguf, trace)
+COMMANDS = (info, generate, chat, explore, bench, synth, train, gguf, trace)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
