@@ -20,8 +20,8 @@ from minioss.transformer import unembed
 from minioss.verify.tracing import trace
 
 WANTED = ("layers.*.attention.weights", "layers.*.router.experts", "layers.*.router.weights", "layers.*.output")
-# A row is where one token looks with one head. So many make a page of some ten megabytes.
-MOST_ROWS = 2**18
+# A row is where one token looks with one head of one layer. So many make a page of some megabytes.
+MOST_TOKENS, MOST_ROWS = 1024, 2**18
 ALTERNATIVES, LENS = 8, 3
 
 
@@ -44,9 +44,11 @@ def content(model: Model, encoding: tiktoken.Encoding, ids: Sequence[int], promp
     Raises
     ------
     InputError
-        Where the text is too long for a page, or the ids are wrong.
+        Where the text is too long for a page, or the ids or the length of the prompt are wrong.
     """
     checked_length(model, len(ids))
+    if prompt_length is not None and not 1 <= prompt_length <= len(ids):
+        raise InputError(f"prompt_length is {prompt_length}; expected 1 to {len(ids)}, the length of the text")
     arrays = trace(model, ids, WANTED)
     ids = arrays["tokens"].tolist()
     layers = [_layer(model, arrays, index) for index in range(model.config.num_hidden_layers)]
@@ -60,8 +62,7 @@ def content(model: Model, encoding: tiktoken.Encoding, ids: Sequence[int], promp
         "next": nexts,
         "layers": layers,
         "words": {
-            token: spelled(encoding, token)
-            for token in sorted({*ids, *(token for row in listed for token, _ in row)})
+            token: spelled(encoding, token) for token in sorted({*ids, *(token for row in listed for token, _ in row)})
         },
     }
 
@@ -69,11 +70,9 @@ def content(model: Model, encoding: tiktoken.Encoding, ids: Sequence[int], promp
 def checked_length(model: Model, tokens: int) -> None:
     """Refuse, with an `InputError`, a text that is too long for a page."""
     layers, heads = model.config.num_hidden_layers, model.config.num_attention_heads
-    most = MOST_ROWS // (layers * heads)
+    most = min(MOST_TOKENS, MOST_ROWS // (layers * heads))
     if tokens > most:
-        raise InputError(
-            f"the text has {tokens} tokens, in {layers} layers of {heads} heads; a page holds at most {most} of them"
-        )
+        raise InputError(f"the text has {tokens} tokens; with {layers} layers of {heads} heads a page holds at most {most}")
 
 
 def _layer(model: Model, arrays: dict[str, NDArray], index: int) -> dict[str, Any]:

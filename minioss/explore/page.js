@@ -24,15 +24,17 @@ function share(className, fraction) {
   return made;
 }
 
-/** A token as one can see it: spaces at its ends and line breaks become signs. */
-function visible(id) {
-  const text = content.words[id].replace(/^ +| +$/g, (spaces) => "␣".repeat(spaces.length));
-  const signs = text.replace(/\n/g, "↵").replace(/\t/g, "⇥") || "∅";
-  return signs.length > LONGEST ? `${signs.slice(0, LONGEST)}…` : signs;
+/** A token as it stands in the text, with signs for line breaks, tabs and nothing at all. */
+const inText = (id) => content.words[id].replace(/\n/g, "↵").replace(/\t/g, "⇥") || "∅";
+
+/** A token by itself: spaces at its ends are signs too, and it is not too long. */
+function alone(id) {
+  const text = inText(id).replace(/^ +| +$/g, (spaces) => "␣".repeat(spaces.length));
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
 }
 
-const word = (id) => element("span", "word", visible(id));
-const quoted = (id) => `“${visible(id)}”`;
+const word = (id) => element("span", "word", alone(id));
+const quoted = (id) => `“${alone(id)}”`;
 
 function percent(fraction) {
   const value = 100 * fraction;
@@ -74,10 +76,10 @@ function buildTokens() {
   const box = byId("tokens");
   options = content.tokens.map((id, place) => {
     const channel = content.channels?.[place];
-    const classes = ["token", channel && `channel ${channel}`, isSpecial(id) && "special"].filter(Boolean).join(" ");
-    const text = content.words[id].replace(/\n/g, "↵").replace(/\t/g, "⇥") || "∅";
-    const label = `token ${place}, ${visible(id)}${channel ? `, ${channel}` : ""}`;
-    const made = element("span", classes, text, { role: "option", tabindex: -1, "aria-label": label });
+    const label = `token ${place}, ${alone(id)}${channel ? `, ${channel}` : ""}`;
+    const made = element("span", "token", inText(id), { role: "option", tabindex: -1, "aria-label": label });
+    if (channel) made.dataset.channel = channel;
+    made.classList.toggle("special", isSpecial(id));
     made.addEventListener("click", () => choose({ token: place }, true));
     return made;
   });
@@ -87,13 +89,13 @@ function buildTokens() {
     box.append(option, content.words[content.tokens[place]].endsWith("\n") ? element("br") : "");
   });
   for (const channel of new Set(content.channels ?? [])) {
-    byId("channels").append(element("li", "", element("span", `channel ${channel}`, channel)));
+    byId("channels").append(element("li", "", element("span", "", channel, { "data-channel": channel })));
   }
 }
 
 /** A radio button, named by what stands beside it. */
 function radio(group, value) {
-  const made = element("input", "", [], { type: "radio", name: group, value, id: `${group}-${value}` });
+  const made = element("input", "", [], { type: "radio", name: group, value });
   made.addEventListener("change", () => choose({ [group]: value }));
   return made;
 }
@@ -140,6 +142,11 @@ function bar(label, mark, fraction, kind = "") {
   return element("li", "", [name, track, element("span", "percent", percent(fraction))]);
 }
 
+/** A word and its figure, and room to break the line after them. */
+function chip(label, figure) {
+  return [element("span", "chip", [label, element("span", "mark", ` ${figure}`)]), " "];
+}
+
 function drawNext() {
   const { token } = chosen;
   const following = content.tokens[token + 1];
@@ -157,12 +164,10 @@ function drawLayers() {
     const { lens, experts } = content.layers[layer];
     const [name, says, ran, sink] = row.children;
     name.querySelector("input").checked = layer === chosen.layer;
-    says.replaceChildren(...lens[chosen.token].flatMap(([id, probability]) => [
-      element("span", "chip", [word(id), element("span", "mark", ` ${percent(probability)}${id === final ? " ✓" : ""}`)]), " ",
-    ]));
-    ran.replaceChildren(...experts[chosen.token].flatMap(([expert, weight]) => [
-      element("span", "chip", [element("span", "word", `${expert}`), element("span", "mark", ` ${percent(weight / 1000)}`)]), " ",
-    ]));
+    says.replaceChildren(...lens[chosen.token].flatMap(([id, probability]) =>
+      chip(word(id), percent(probability) + (id === final ? " ✓" : ""))));
+    ran.replaceChildren(...experts[chosen.token].flatMap(([expert, weight]) =>
+      chip(element("span", "word", `${expert}`), percent(weight / 1000))));
     sink.textContent = percent(attention(layer, -1).sink);
   });
 }
@@ -178,9 +183,9 @@ function drawHeads() {
   });
 }
 
-function drawLooks({ sink, others, keys }) {
+function drawLooks({ sink, keys }) {
   const shown = largest(keys, 8);
-  const rest = others + [...keys.values()].reduce((a, b) => a + b, 0) - shown.reduce((sum, [, each]) => sum + each, 0);
+  const rest = shown.reduce((left, [, fraction]) => left - fraction, 1 - sink);
   const distance = (key) => (key === chosen.token ? "itself" : `${chosen.token - key} back`);
   byId("looks-title").textContent = `Where ${headName(chosen.head)} look${chosen.head < 0 ? "" : "s"}`;
   byId("looks").replaceChildren(
@@ -244,9 +249,9 @@ function onKey(event) {
     ArrowUp: { layer: layer - 1 },
     ArrowDown: { layer: layer + 1 },
   };
-  const inText = byId("tokens").contains(event.target);
+  const amongTokens = byId("tokens").contains(event.target);
   const nowhere = event.target === document.body && ["ArrowLeft", "ArrowRight"].includes(event.key);
-  if (!moves[event.key] || !(inText || nowhere)) return;
+  if (!moves[event.key] || !(amongTokens || nowhere)) return;
   event.preventDefault();
   choose(moves[event.key], true);
 }
