@@ -225,7 +225,10 @@ def test_the_command_asks_as_a_chat_does(folder, tmp_path, monkeypatch):
     [
         ([""], "the prompt is empty"),
         (["A", "--new-tokens", "-1"], "--new-tokens is -1; expected 0 or more"),
-        (["A" * 1021, "--new-tokens", "4"], "the text has 1025 tokens; with 3 layers of 6 heads a page holds at most 1024"),
+        (
+            ["A" * 1021, "--new-tokens", "4"],
+            "the text has 1025 tokens; with 3 layers of 6 heads a page holds at most 1024",
+        ),
     ],
 )
 def test_the_command_says_what_is_wrong(folder, tmp_path, capsys, arguments, told):
@@ -308,6 +311,15 @@ def hold_choice(page, shown, token, layer, head):
         assert cells[3] == percent(mean_sink(each["attention"][token]))
 
 
+# The element that has the focus lies uncovered within the window, and has an outline.
+FOCUS = """() => {
+    const { x, y, width, height } = document.activeElement.getBoundingClientRect();
+    const there = document.elementFromPoint(x + width / 2, y + height / 2);
+    const outline = getComputedStyle(document.activeElement).outlineStyle;
+    return [document.activeElement.contains(there) ? "seen" : "hidden", outline === "none" ? "plain" : "outlined"];
+}"""
+
+
 def mean_sink(rows):
     return sum(sink / 1000 / len(rows) for sink, *_ in rows)
 
@@ -340,7 +352,7 @@ def test_the_keyboard_alone_suffices(opened, shown):
     def press(*keys):
         for key in keys:
             opened.keyboard.press(key)
-            assert opened.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+            assert opened.evaluate(FOCUS) == ["seen", "outlined"], key
 
     press("ArrowRight", "ArrowRight")
     hold_choice(opened, shown, 61, 2, -1)

@@ -72,7 +72,9 @@ def checked_length(model: Model, tokens: int) -> None:
     layers, heads = model.config.num_hidden_layers, model.config.num_attention_heads
     most = min(MOST_TOKENS, MOST_ROWS // (layers * heads))
     if tokens > most:
-        raise InputError(f"the text has {tokens} tokens; with {layers} layers of {heads} heads a page holds at most {most}")
+        raise InputError(
+            f"the text has {tokens} tokens; with {layers} layers of {heads} heads a page holds at most {most}"
+        )
 
 
 def _layer(model: Model, arrays: dict[str, NDArray], index: int) -> dict[str, Any]:
