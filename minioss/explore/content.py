@@ -1,4 +1,9 @@
-"""What the page shows of one text: taken from a trace, rounded to what an eye can tell apart."""
+"""What the page shows of one text: taken from a trace, rounded to what an eye can tell apart.
+
+The lens gives each layer's output to the final norm and the unembedding, as if no layer came after.
+
+Source: nostalgebraist, "interpreting GPT: the logit lens" (2020).
+"""
 
 from collections.abc import Sequence
 from typing import Any
