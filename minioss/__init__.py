@@ -2,7 +2,7 @@
 
 from minioss.cache import Cache
 from minioss.chat.conversation import Chat
-from minioss.checkpoint.loading import load
+from minioss.checkpoint.loading import TINY, load
 from minioss.checkpoint.synthetic import synthesize
 from minioss.config import Config, RopeConfig, preset
 from minioss.errors import InputError, NotFiniteError
@@ -15,6 +15,7 @@ from minioss.verify.faults import fault
 from minioss.verify.tracing import trace
 
 __all__ = [
+    "TINY",
     "Cache",
     "Chat",
     "Config",

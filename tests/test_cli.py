@@ -102,13 +102,11 @@ def test_several_prompts(small, tmp_path):
 
 
 def test_what_generate_says_when_something_is_missing(small, tmp_path):
-    assert (
-        refused("generate", "Once upon a time")
-        == "minioss: no model folder given: expected minioss generate FOLDER PROMPT\n"
-    )
+    assert "the prompt is empty" in refused("generate")
     assert "no prompt given" in refused("generate", small)
+    assert f"{tmp_path}/nowhere looks like a folder" in refused("generate", tmp_path / "nowhere")
     assert "the prompt is empty" in refused("generate", small, "")
-    assert "there are 2 arguments after the folder; expected one prompt (in quotes?)" in refused(
+    assert "there are 3 arguments; expected a folder and one prompt (in quotes?)" in refused(
         "generate", small, "Once", "upon"
     )
     assert "there is no folder" in refused("generate", tmp_path / "nowhere", "x")

@@ -27,7 +27,7 @@ ROOMS = [
     ["chat"],
     ["training", "verify"],
     ["explore"],
-    ["cli"],
+    ["cli", "exercises"],
     ["__init__", "__main__"],
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}

@@ -27,7 +27,14 @@ from tests.training import TASK, batch_of, of_rows, perturbed, random_batch
 def trained(path, recipe=TASK, **options):
     """The file that a run leaves, and what it reported."""
     reports = []
-    loop.train(recipe, batch_of, path, options.pop("steps_per_checkpoint", 10), reports.append, **options)
+    loop.train(
+        recipe,
+        batch_of,
+        path,
+        options.pop("steps_per_checkpoint", 10),
+        lambda state, told: reports.append(told),
+        **options,
+    )
     return path.read_bytes(), reports
 
 

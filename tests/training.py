@@ -89,4 +89,4 @@ def batch_of(step: int) -> Batch:
 
 
 if __name__ == "__main__":
-    loop.train(TASK, batch_of, Path(sys.argv[1]), int(sys.argv[2]), lambda told: print(told.step, flush=True))
+    loop.train(TASK, batch_of, Path(sys.argv[1]), int(sys.argv[2]), lambda state, told: print(told.step, flush=True))

@@ -18,6 +18,8 @@ from minioss.mxint8 import quantize
 from minioss.transformer import LayerWeights, Weights
 
 FLOATS = ("BF16", "F16", "F32")
+# The trained model in the package: see docs/tiny-model.md.
+TINY = Path(__file__).parent.parent / "tiny"
 
 
 class Checkpoint(NamedTuple):

@@ -12,7 +12,7 @@ from minioss.chat.tools.browser import Browser
 from minioss.chat.tools.documents import Documents
 from minioss.chat.tools.python import Python
 from minioss.chat.tools.tool import Tool
-from minioss.checkpoint.loading import load
+from minioss.checkpoint.loading import TINY, load
 from minioss.cli.options import add_model_options, add_sampling_options, model_options, sampling_options
 from minioss.errors import InputError
 
@@ -22,7 +22,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "chat", help="talk to the model", epilog="In a pipe, standard input is one message, and its answer is printed."
     )
-    parser.add_argument("folder", metavar="FOLDER", help="the model folder")
+    parser.add_argument("folder", metavar="FOLDER", nargs="?", default=TINY, help="the model folder (the tiny model)")
     parser.add_argument("--effort", choices=EFFORTS, default="medium", help="how much the model reasons (medium)")
     parser.add_argument(
         "--thinking-budget", type=int, metavar="N", help="ask for the answer after N tokens of reasoning"

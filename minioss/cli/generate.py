@@ -1,6 +1,7 @@
 """``minioss generate``: continue a text."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 import tiktoken
 
 from minioss import machine
-from minioss.checkpoint.loading import load
+from minioss.checkpoint.loading import TINY, load
 from minioss.cli.options import add_model_options, add_sampling_options, model_options, sampling_options
 from minioss.cli.progress import ProgressBar
 from minioss.errors import InputError
@@ -25,10 +26,11 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "generate",
         help="continue a text",
-        usage="minioss generate FOLDER PROMPT [options]\n       minioss generate FOLDER --prompts FILE [options]",
+        usage="minioss generate [FOLDER] PROMPT [options]\n       minioss generate [FOLDER] --prompts FILE [options]",
+        epilog="Without FOLDER, the tiny model in the package goes on.",
     )
     parser.add_argument(
-        "arguments", nargs="+", metavar="FOLDER PROMPT", help="the model folder, and the raw text to continue"
+        "arguments", nargs="*", metavar="FOLDER PROMPT", help="the model folder, and the raw text to continue"
     )
     parser.add_argument("--prompts", metavar="FILE", help="continue several texts at once: one a line")
     parser.add_argument("--max-new-tokens", type=int, default=256, metavar="N", help="stop after N tokens (256)")
@@ -53,24 +55,32 @@ def run(options: argparse.Namespace) -> int:
     return _print_one(model, encoding, ids[0], options)
 
 
-def _inputs(options: argparse.Namespace) -> tuple[str, list[str]]:
+def _inputs(options: argparse.Namespace) -> tuple[str | Path, list[str]]:
     """The folder and the prompts, or what is missing."""
-    folder, *prompt = options.arguments
+    given = options.arguments
     if options.prompts:
-        if prompt:
+        if len(given) > 1:
             raise InputError(
-                f"there is a prompt {prompt[0]!r} and a file --prompts {options.prompts}; expected one of them"
+                f"there is a prompt {given[1]!r} and a file --prompts {options.prompts}; expected one of them"
             )
-        return folder, _read_prompts(Path(options.prompts))
+        return given[0] if given else TINY, _read_prompts(Path(options.prompts))
+    if len(given) > 2:
+        raise InputError(f"there are {len(given)} arguments; expected a folder and one prompt (in quotes?)")
+    prompt = given[-1] if given else ""
     if not prompt:
-        if Path(folder).is_dir():
-            raise InputError(f"no prompt given: expected minioss generate {folder} PROMPT")
-        raise InputError("no model folder given: expected minioss generate FOLDER PROMPT")
-    if len(prompt) > 1:
-        raise InputError(f"there are {len(prompt)} arguments after the folder; expected one prompt (in quotes?)")
-    if not prompt[0]:
         raise InputError("the prompt is empty; expected at least one character")
-    return folder, prompt
+    if len(given) == 2:
+        return given[0], [prompt]
+    _check_for_a_folder(prompt)
+    return TINY, [prompt]
+
+
+def _check_for_a_folder(prompt: str) -> None:
+    """A path where a text should be is a prompt that was forgotten."""
+    if os.path.isdir(prompt):  # a long text is no path, which Path says with an error
+        raise InputError(f"no prompt given: expected minioss generate {prompt} PROMPT")
+    if os.sep in prompt and not any(map(str.isspace, prompt)):
+        raise InputError(f"{prompt} looks like a folder; expected minioss generate [FOLDER] PROMPT")
 
 
 def _read_prompts(path: Path) -> list[str]:

@@ -1,10 +1,12 @@
 """``minioss train``: make the tiny model."""
 
 import argparse
-import time
+import csv
+import sys
 from pathlib import Path
 
-from minioss.cli.units import scaled
+from minioss.cli.curve import curve
+from minioss.cli.progress import ProgressBar
 from minioss.errors import InputError
 from minioss.model import Model
 from minioss.text.generation import generate
@@ -18,9 +20,9 @@ from minioss.training.recipe import Recipe
 from minioss.training.release import release
 from minioss.training.shipped import shipped
 
-STEPS_PER_LINE, STEPS_PER_CHECKPOINT = 20, 100
+STEPS_PER_SAMPLE, STEPS_PER_CHECKPOINT = 250, 100
 SAMPLE_TOKENS = 60
-HEADER = "step,cross_entropy,balance,norm,rate,seconds\n"
+HEADER = "step,tokens,cross_entropy,balance,norm,rate"
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -46,44 +48,39 @@ def run(options: argparse.Namespace) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     recipe = tiny.recipe(options.steps, options.seed)
     checkpoint, losses = (out.with_name(f"{out.name}.{kind}") for kind in ("checkpoint", "losses.csv"))
-    log = Log(losses, recipe)
+    log = Log(losses, recipe, goes_on=checkpoint.exists())
     state = train(recipe, lambda step: tiny.batch_of(recipe.seed, step), checkpoint, STEPS_PER_CHECKPOINT, log.report)
     release(out, state.masters, recipe.config, PATH)
-    print(f"{out}: trained {recipe.steps} steps, loss {log.mean():.3f}")
-    print(sample(state, recipe))
+    print(f"{out}: trained {recipe.steps} steps")
     return 0
 
 
 class Log:
-    """Tells of the steps: a line of a file each, and now and then a line on the screen."""
+    """Tells of the steps: a line of a file each, a bar on a terminal, and now and then the curve and a sample."""
 
-    def __init__(self, path: Path, recipe: Recipe) -> None:
+    def __init__(self, path: Path, recipe: Recipe, goes_on: bool) -> None:
         self._path, self._recipe = path, recipe
-        self._start, self._steps, self._tokens = time.monotonic(), 0, 0
-        self._recent: list[float] = []
-        if not path.exists():
-            path.write_text(HEADER)
+        self._bar = ProgressBar("training")
+        self._losses: dict[int, float] = {}
+        if goes_on and path.exists():
+            with open(path, newline="") as file:
+                self._losses = {int(row["step"]): float(row["cross_entropy"]) for row in csv.DictReader(file)}
+        else:
+            path.write_text(HEADER + "\n")
 
-    def report(self, report: Report) -> None:
+    def report(self, state: State, report: Report) -> None:
         """Tell of one step."""
-        self._steps += 1
-        self._tokens += report.tokens
-        seconds = time.monotonic() - self._start
-        self._recent = [*self._recent[-99:], report.losses.cross_entropy]
+        self._losses[report.step] = report.losses.cross_entropy
         with open(self._path, "a") as file:
             losses = f"{report.losses.cross_entropy:.5f},{report.losses.balance:.5f}"
-            file.write(f"{report.step},{losses},{report.norm:.5f},{report.rate:.3e},{seconds:.1f}\n")
-        if report.step % STEPS_PER_LINE == 0 or report.step == self._recipe.steps:
-            left = (self._recipe.steps - report.step) * seconds / self._steps / 60
-            print(
-                f"step {report.step:5d} of {self._recipe.steps}  loss {self.mean():.3f}  balance "
-                f"{report.losses.balance:.2f}  norm {report.norm:.2f}  {scaled(self._tokens / seconds)}tokens/s  {left:.1f} minutes left",
-                flush=True,
-            )
-
-    def mean(self) -> float:
-        """The mean of the latest losses."""
-        return sum(self._recent) / max(1, len(self._recent))
+            file.write(f"{report.step},{report.tokens},{losses},{report.norm:.5f},{report.rate:.3e}\n")
+        if report.step % STEPS_PER_SAMPLE == 0 or report.step == self._recipe.steps:
+            self._bar.wipe()
+            # A step that was made again after a kill is there once, at its place.
+            losses = [self._losses[step] for step in sorted(self._losses) if step <= report.step]
+            print(f"step {report.step} of {self._recipe.steps}\n{curve(losses)}\n{sample(state, self._recipe)}\n")
+            sys.stdout.flush()
+        self._bar(report.step, self._recipe.steps)
 
 
 def sample(state: State, recipe: Recipe, prompt: str = "Once upon a time") -> str:

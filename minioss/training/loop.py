@@ -42,7 +42,7 @@ def train(
     batch_of: Callable[[int], Batch],
     path: Path,
     steps_per_checkpoint: int,
-    report: Callable[[Report], None] = lambda report: None,
+    report: Callable[[State, Report], None] = lambda state, report: None,
 ) -> State:
     """Train to the recipe's last step, from the checkpoint where there is one.
 
@@ -52,7 +52,7 @@ def train(
     batch_of : the batch of a step, from 1; a function of the step alone, so that a run may be cut and go on
     path : the checkpoint's file
     steps_per_checkpoint : how often to write it
-    report : called after each step
+    report : called after each step; it must not change the state
 
     Raises
     ------
@@ -67,7 +67,7 @@ def train(
             state, told = step(state, batch_of(state.step + 1), recipe, pool)
             if state.step % steps_per_checkpoint == 0 or state.step == recipe.steps:
                 checkpoint.write(path, state, recipe)
-            report(told)
+            report(state, told)
     return state
 
 
