@@ -6,6 +6,7 @@ from minioss.checkpoint.loading import TINY, load
 from minioss.checkpoint.synthetic import synthesize
 from minioss.config import Config, RopeConfig, preset
 from minioss.errors import InputError, NotFiniteError
+from minioss.explore.page import explore_page
 from minioss.model import Model
 from minioss.text.generation import Token, generate, generate_batch
 from minioss.text.streaming import TextStream, stream_text
@@ -28,6 +29,7 @@ __all__ = [
     "Token",
     "compare",
     "diagnose",
+    "explore_page",
     "fault",
     "generate",
     "generate_batch",

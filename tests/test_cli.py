@@ -342,6 +342,6 @@ def test_a_terminal_that_lacks_a_character_gets_another(small):
 
 def test_version_and_help():
     assert run("--version").stdout == f"minioss {minioss.__version__}\n"
-    for command in ("", "info", "generate", "bench", "synth"):
+    for command in ("", "info", "generate", "explore", "bench", "synth"):
         assert run(*command.split(), "--help").returncode == 0
     assert "the following arguments are required: COMMAND" in refused()

@@ -26,7 +26,7 @@ ROOMS = [
     ["text", "bench"],
     ["chat"],
     ["training", "verify"],
-    ["plots"],
+    ["plots", "explore"],
     ["cli", "exercises"],
     ["__init__", "__main__"],
 ]

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from minioss import __version__
-from minioss.cli import bench, chat, diagnose, generate, gguf, info, kit, plot, synth, trace, train, verify
+from minioss.cli import bench, chat, diagnose, explore, generate, gguf, info, kit, plot, synth, trace, train, verify
 from minioss.errors import InputError, NotFiniteError
 
-COMMANDS = (info, generate, chat, bench, synth, train, gguf, trace, kit, verify, diagnose, plot)
+COMMANDS = (info, generate, chat, explore, plot, bench, synth, train, gguf, trace, verify, diagnose, kit)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
