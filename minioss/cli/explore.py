@@ -8,6 +8,7 @@ import tiktoken
 from minioss.chat.conversation import Chat
 from minioss.checkpoint.loading import load
 from minioss.checkpoint.whole import whole
+from minioss.cli.options import folder_and_prompt
 from minioss.cli.units import size
 from minioss.errors import InputError
 from minioss.explore.content import checked_length
@@ -21,9 +22,15 @@ from minioss.text.tokenizer import load_tokenizer
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Define the command's arguments."""
-    parser = commands.add_parser("explore", help="make a page that shows what the model does with each token")
-    parser.add_argument("folder", metavar="FOLDER", help="the model folder")
-    parser.add_argument("prompt", metavar="PROMPT", help="the text to look at")
+    parser = commands.add_parser(
+        "explore",
+        help="make a page that shows what the model does with each token",
+        usage="minioss explore [FOLDER] PROMPT -o OUT [options]",
+        epilog="Without FOLDER, it is the tiny model in the package.",
+    )
+    parser.add_argument(
+        "arguments", nargs="+", metavar="FOLDER PROMPT", help="the model folder, and the text to look at"
+    )
     parser.add_argument("-o", "--out", required=True, metavar="OUT", help="the .html file to make")
     parser.add_argument("--chat", action="store_true", help="the prompt is a question, asked as chat asks it")
     parser.add_argument(
@@ -37,13 +44,12 @@ def run(options: argparse.Namespace) -> int:
     out = Path(options.out)
     if out.exists():
         raise InputError(f"{out} exists; expected a file that is still to be made")
-    if not options.prompt:
-        raise InputError("the prompt is empty; expected at least one character")
+    folder, text = folder_and_prompt("explore", options.arguments)
     if options.new_tokens < 0:
         raise InputError(f"--new-tokens is {options.new_tokens}; expected 0 or more")
-    model = load(options.folder)
-    encoding = load_tokenizer(options.folder, model.config.vocab_size)
-    prompt = prompt_ids(options.prompt, options.chat, model, encoding)
+    model = load(folder)
+    encoding = load_tokenizer(folder, model.config.vocab_size)
+    prompt = prompt_ids(text, options.chat, model, encoding)
     checked_length(model, len(prompt) + options.new_tokens)
     ids = prompt + reply_ids(model, prompt, options.new_tokens)
     page = explore_page(model, encoding, ids, len(prompt)).encode()

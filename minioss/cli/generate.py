@@ -1,7 +1,6 @@
 """``minioss generate``: continue a text."""
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -11,7 +10,13 @@ import tiktoken
 
 from minioss import machine
 from minioss.checkpoint.loading import TINY, load
-from minioss.cli.options import add_model_options, add_sampling_options, model_options, sampling_options
+from minioss.cli.options import (
+    add_model_options,
+    add_sampling_options,
+    folder_and_prompt,
+    model_options,
+    sampling_options,
+)
 from minioss.cli.progress import ProgressBar
 from minioss.errors import InputError
 from minioss.model import Model
@@ -64,23 +69,8 @@ def _inputs(options: argparse.Namespace) -> tuple[str | Path, list[str]]:
                 f"there is a prompt {given[1]!r} and a file --prompts {options.prompts}; expected one of them"
             )
         return given[0] if given else TINY, _read_prompts(Path(options.prompts))
-    if len(given) > 2:
-        raise InputError(f"there are {len(given)} arguments; expected a folder and one prompt (in quotes?)")
-    prompt = given[-1] if given else ""
-    if not prompt:
-        raise InputError("the prompt is empty; expected at least one character")
-    if len(given) == 2:
-        return given[0], [prompt]
-    _check_for_a_folder(prompt)
-    return TINY, [prompt]
-
-
-def _check_for_a_folder(prompt: str) -> None:
-    """A path where a text should be is a prompt that was forgotten."""
-    if os.path.isdir(prompt):  # a long text is no path, which Path says with an error
-        raise InputError(f"no prompt given: expected minioss generate {prompt} PROMPT")
-    if os.sep in prompt and not any(map(str.isspace, prompt)):
-        raise InputError(f"{prompt} looks like a folder; expected minioss generate [FOLDER] PROMPT")
+    folder, prompt = folder_and_prompt("generate", given)
+    return folder, [prompt]
 
 
 def _read_prompts(path: Path) -> list[str]:

@@ -1,7 +1,29 @@
-"""The options that several commands have: how a model runs, as for `minioss.load`, and how a token is chosen."""
+"""What several commands have: folder and prompt, how a model runs, as for `minioss.load`, how a token is chosen."""
 
 import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from minioss.checkpoint.loading import TINY
+from minioss.errors import InputError
+
+
+def folder_and_prompt(command: str, given: Sequence[str]) -> tuple[str | Path, str]:
+    """The two, where the folder may be left out and then is the one in the package."""
+    if len(given) > 2:
+        raise InputError(f"there are {len(given)} arguments; expected a folder and one prompt (in quotes?)")
+    prompt = given[-1] if given else ""
+    if not prompt:
+        raise InputError("the prompt is empty; expected at least one character")
+    if len(given) == 2:
+        return given[0], prompt
+    if os.path.isdir(prompt):  # a long text is no path, which Path says with an error
+        raise InputError(f"no prompt given: expected minioss {command} {prompt} PROMPT")
+    if os.sep in prompt and not any(map(str.isspace, prompt)):
+        raise InputError(f"{prompt} looks like a folder; expected minioss {command} [FOLDER] PROMPT")
+    return TINY, prompt
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
