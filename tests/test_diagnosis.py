@@ -126,11 +126,14 @@ def test_mistakes_that_do_the_same_are_all_named(model):
 def test_an_unlisted_mistake_is_unknown_and_placed(model, name):
     block, wrappers = UNLISTED[name]
     with kernels.wrapping(wrappers):
-        traced, logits = port(model, wanted=["*"]), port(model)
-    verdict = diagnose(model, traced).verdict
+        verdict = diagnose(model, port(model, wanted=["*"])).verdict
     assert (verdict.verdict, verdict.mistakes) == ("wrong", ())
     assert verdict.block.removeprefix("layers.0.") == block
-    verdict = diagnose(model, logits).verdict
+
+
+def test_an_unlisted_mistake_is_unknown_from_logits(model):
+    with kernels.wrapping(UNLISTED["sinks doubled"][1]):
+        verdict = diagnose(model, port(model)).verdict
     assert (verdict.verdict, verdict.mistakes, verdict.block) == ("wrong", (), None)
 
 
