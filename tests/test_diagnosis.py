@@ -126,14 +126,16 @@ def test_mistakes_that_do_the_same_are_all_named(model):
 def test_an_unlisted_mistake_is_unknown_and_placed(model, name):
     block, wrappers = UNLISTED[name]
     with kernels.wrapping(wrappers):
-        verdict = diagnose(model, port(model, wanted=["*"])).verdict
+        theirs = port(model, wanted=["*"])
+    verdict = diagnose(model, theirs).verdict
     assert (verdict.verdict, verdict.mistakes) == ("wrong", ())
     assert verdict.block.removeprefix("layers.0.") == block
 
 
 def test_an_unlisted_mistake_is_unknown_from_logits(model):
     with kernels.wrapping(UNLISTED["sinks doubled"][1]):
-        verdict = diagnose(model, port(model)).verdict
+        theirs = port(model)
+    verdict = diagnose(model, theirs).verdict
     assert (verdict.verdict, verdict.mistakes, verdict.block) == ("wrong", (), None)
 
 
@@ -144,7 +146,8 @@ def test_an_unknown_mistake_that_is_smaller_than_rounding_does_not_pass_for_it(m
         return right(gate_up_T2F, 1.69, limit)
 
     with kernels.wrapping({"experts.swiglu": alpha_slightly_off}):
-        verdict = diagnose(model, port(model, wanted=["*"])).verdict
+        theirs = port(model, wanted=["*"])
+    verdict = diagnose(model, theirs).verdict
     assert (verdict.verdict, verdict.mistakes, verdict.block) == ("wrong", (), "layers.0.experts")
 
 

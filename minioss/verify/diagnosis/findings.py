@@ -6,7 +6,7 @@ from typing import NamedTuple
 from minioss.verify.comparing import departs_in
 from minioss.verify.diagnosis import coarse, exact
 from minioss.verify.diagnosis.evidence import Evidence, Names, Port
-from minioss.verify.diagnosis.noise import ALIKE, Noise, measured
+from minioss.verify.diagnosis.noise import ALIKE, ALIKE_STEP_BY_STEP, Noise, measured
 from minioss.verify.faults import CATALOGUE
 
 FLOAT32, ROUNDED = "float32", "bfloat16 or int8"
@@ -75,7 +75,7 @@ def _examine(port: Port, noise: Noise) -> Findings:
     around = measured(port, best) if best else noise
     rounded = not around.departs_coarsely(evidence[best]).any()
     otherwise_exact = noise.departs_exactly(evidence[()]).any(axis=1).mean() < 0.5
-    if not best and otherwise_exact and around.alike < ALIKE:
+    if not best and otherwise_exact and around.alike < ALIKE_STEP_BY_STEP:
         rounded = False  # it is as small as rounding, and unlike it
     if best or not rounded or otherwise_exact or around.alike < ALIKE:
         both = exact.pairs(port, noise, evidence, best if rounded else ())

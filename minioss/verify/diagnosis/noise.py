@@ -19,7 +19,9 @@ NEAR_TIE = 16.0  # times the median deviation of a router logit in float32
 QUANTILES = (0.5, 0.9)
 # Rounding leaves no token alone: where some are all but exact, what the others have is no rounding.
 UNEVEN = 1e-3
-ALIKE = 0.15
+# How much a deviation looks like the usual rounding: one that has nothing to do with it, 0.1; a right port of another
+# kind of rounding, 0.2 and more. Where a step starts from the port's own arrays and rounds alike, nearly 1.
+ALIKE, ALIKE_STEP_BY_STEP = 0.15, 0.5
 
 
 class Noise(NamedTuple):
