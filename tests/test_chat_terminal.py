@@ -477,7 +477,6 @@ def test_options_that_are_wrong(tiny, tmp_path, monkeypatch, capsys):
     assert "thinking_budget is -1; expected 0 or more" in error(tiny, "--thinking-budget", "-1")
     assert "temperature is -1.0" in error(tiny, "--temperature", "-1")
     assert "max_new_tokens is 0" in error(tiny, "--max-new-tokens", "0")
-    assert "the following arguments are required: FOLDER" in error()
     assert "there is no folder" in error(tmp_path / "none")
     assert str(tmp_path) in error(tmp_path)
     original = synthesize(tmp_path, small_config(), layout="original")
