@@ -324,6 +324,77 @@ def test_bytes_per_token(model):
         hold_legible(ax)
 
 
+@given(st.integers(1, 700))
+def test_cache_size_is_what_a_cache_keeps(T):
+    for name in ("tiny", "20b"):
+        config = minioss.preset(name)
+        without_windows, kept = (line.get_ydata() for line in plots.cache_size(config, T).lines)
+        windows = [config.window(layer) for layer in range(config.num_hidden_layers)]
+        in_view = sum(visible(1, T, window).sum() for window in windows)
+        assert kept[-1] == in_view * 2 * config.num_key_value_heads * config.head_dim
+        assert without_windows[-1] * in_view == kept[-1] * T * len(windows) and kept[0] == 0
+        pyplot.close("all")
+
+
+def test_cache_sizes_are_legible():
+    for T in (1, 131072):
+        hold_legible(plots.cache_size(minioss.preset("120b"), T))
+    with pytest.raises(minioss.InputError, match="T is 0"):
+        plots.cache_size(minioss.preset("tiny"), 0)
+
+
+# The stream, sampling, two runs
+
+
+@pytest.mark.parametrize("T", [1, 6])
+def test_stream_sizes(model, T):
+    trace = minioss.trace(model, range(T), ["embedding", "layers.*.output"])
+    ax = plots.stream_sizes(trace)
+    (medians,) = ax.lines
+    stream = [trace["embedding"], *(trace[f"layers.{layer}.output"] for layer in range(4))]
+    for median, line, x_TD in zip(medians.get_ydata(), ax.collections[0].get_segments(), stream, strict=True):
+        sizes = sorted(math.sqrt((x_D * x_D).mean()) for x_D in x_TD)
+        assert np.allclose([*line[:, 1], median], [sizes[0], sizes[-1], np.median(sizes)])
+    assert texts(ax.get_xticklabels()) == ["embedding", "0", "1", "2", "3"]
+    hold_legible(ax)
+    with pytest.raises(minioss.InputError, match="no embedding"):
+        plots.stream_sizes({name: array for name, array in trace.items() if name != "embedding"})
+
+
+def test_temperatures(encoding):
+    logits = np.random.default_rng(0).normal(size=encoding.n_vocab).astype(np.float32)
+    ax = plots.temperatures(logits, encoding, (0.5, 3))
+    for line, temperature in zip(ax.lines, (0.5, 3), strict=True):
+        exponentials = np.exp(logits / np.float64(temperature))
+        assert np.allclose(line.get_ydata(), np.sort(exponentials / exponentials.sum())[::-1][:12])
+    assert texts(ax.get_xticklabels()) == plots.token_labels(np.argsort(-logits)[:12], encoding)
+    hold_legible(ax)
+    for wrong in ((), (1, 0), (1, 2, 3, 4, 5)):
+        with pytest.raises(minioss.InputError, match="expected 1 to 4 above 0"):
+            plots.temperatures(logits, encoding, wrong)
+
+
+def test_deviations_begin_where_a_mistake_is(model):
+    ids = list(range(40))
+    reference = minioss.trace(model, ids)
+    with minioss.fault("window-plus-one"):
+        found = minioss.trace(model, ids)
+    ax = plots.deviations(found, reference)
+    equal, apart = ax.lines
+    names = [name for name, array in reference.items() if array.dtype.kind == "f"]
+    assert sorted([*equal.get_xdata(), *apart.get_xdata()]) == list(range(len(names)))
+    same = [place for place, name in enumerate(names) if np.array_equal(found[name], reference[name])]
+    assert equal.get_xdata().tolist() == same
+    assert [each.get_text() for each in ax.texts] == ["first: layers.0.attention.scores"]
+    assert texts(ax.get_xticklabels()) == ["0", "1", "2", "3"]
+    hold_legible(ax)
+    hold_legible(plots.deviations(reference, reference))
+    with pytest.raises(minioss.InputError, match=r"logits is \(39, .*; expected \(40, "):
+        plots.deviations({"logits": found["logits"][:-1]}, reference)
+    with pytest.raises(minioss.InputError, match="share no array of numbers"):
+        plots.deviations({"tokens": np.arange(40)}, reference)
+
+
 # Conversations
 
 SAID = [
@@ -439,6 +510,10 @@ def test_they_draw_where_they_are_told(model, encoding):
         lambda ax: plots.wavelengths(model.config.rope, 32, ax=ax),
         lambda ax: plots.timeline(["user"], ax=ax),
         lambda ax: plots.loss_curve(losses, ax=ax),
+        lambda ax: plots.stream_sizes(trace, ax=ax),
+        lambda ax: plots.temperatures(trace["logits"][-1], encoding, ax=ax),
+        lambda ax: plots.cache_size(model.config, 5, ax=ax),
+        lambda ax: plots.deviations(trace, trace, ax=ax),
     ):
         figure, ax = pyplot.subplots()
         assert draw(ax) is ax and ax.has_data() and pyplot.get_fignums() == [figure.number]

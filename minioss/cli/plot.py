@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SENTENCE = "Once upon a time there was a little girl who lived near the wood with her mother."
+BEGINNING = "Once upon a time there was a little"
 STORY = (
     f"{SENTENCE} Every morning she went to the well, and every evening she fed the hens. One day a bird sat on the "
     'fence and could not fly. "What is the matter?" asked the girl. "My wing is hurt," said the bird. So she took it '
@@ -98,6 +99,11 @@ def _windows(of: Subject) -> "Axes":
     return plots.windows(config, min(4 * config.sliding_window, config.max_position_embeddings))
 
 
+def _cache(of: Subject) -> "Axes":
+    config = of.model.config
+    return plots.cache_size(config, min(8 * config.sliding_window, config.max_position_embeddings))
+
+
 def _load_by_channel(of: Subject) -> "Axes":
     ids, layer = of.conversation, of.chosen_layer
     arrays = trace(of.model, ids, [f"layers.{layer}.router.*"])
@@ -152,6 +158,18 @@ PICTURES = {
     "logit-lens": Picture(
         "what each layer would say next, and its experts", _logit_lens, ("folder", "prompt"), SENTENCE
     ),
+    "stream": Picture(
+        "how the residual stream grows",
+        lambda of: plots.stream_sizes(of.trace("embedding", "layers.*.output")),
+        ("folder", "prompt"),
+    ),
+    "temperatures": Picture(
+        "what a temperature makes of the probabilities",
+        lambda of: plots.temperatures(of.model(of.ids)[-1], of.encoding),
+        ("folder", "prompt"),
+        BEGINNING,
+    ),
+    "cache": Picture("what the cache keeps of a text", _cache, ("folder",)),
     "bytes": Picture(
         "what a token reads",
         lambda of: plots.bytes_per_token(parts(of.model.weights, of.model.config)),
