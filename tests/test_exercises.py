@@ -3,11 +3,13 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from minioss import exercises
 from minioss.errors import InputError
 from minioss.exercises import EXERCISES, judge
+from minioss.training.corpus.arithmetic import addition
 
 SLIPS = [(name, slip) for name, exercise in EXERCISES.items() for slip in exercise.slips]
 PAGE = (Path(__file__).parent.parent / "docs" / "solutions.md").read_text(encoding="utf-8")
@@ -51,6 +53,12 @@ def test_an_answer_may_spoil_what_it_is_given(capsys):
     assert not judge(EXERCISES["rmsnorm"], spoiling).right
     exercises.check("rmsnorm", EXERCISES["rmsnorm"].right)
     assert capsys.readouterr().out == "Right.\n"
+
+
+def test_the_reasoning_is_what_the_tiny_model_is_taught():
+    for a, b in ((347, 85), (9, 999), (0, 0)):
+        taught = addition(np.random.default_rng(0), (a, b)).worked
+        assert EXERCISES["chat"].right(a, b) == taught
 
 
 def test_an_unknown_exercise_is_an_error():

@@ -1,4 +1,4 @@
-"""Exercises on what is around the model: messages, sampling, memory, speed, and finding mistakes."""
+"""Exercises on what is around the model: messages, sampling, memory, reasoning, speed, and finding mistakes."""
 
 from functools import cache
 
@@ -125,6 +125,41 @@ CACHE = Exercise(
     ),
 )
 
+# Reasoning
+
+
+def worked(a: int, b: int, from_left: bool = False, carrying: bool = True, padded: bool = True) -> str:
+    """A sum, column by column, as the tiny model writes it at high effort."""
+    size = max(len(str(a)), len(str(b)))
+    top, bottom = str(a).zfill(size), str(b).zfill(size)
+    lines, carry = [f"{top}+{bottom}" if padded else f"{a}+{b}"], 0
+    for place in range(size) if from_left else reversed(range(size)):
+        total = int(top[place]) + int(bottom[place]) + carry
+        lines.append(f"{top[place]}+{bottom[place]}+{carry}={total}: {total % 10} carry {total // 10}")
+        carry = total // 10 if carrying else 0
+    return "\n".join([*lines, f"So {a + b}."])
+
+
+def two_numbers(random: np.random.Generator) -> tuple[int, int]:
+    """Of different lengths, and with columns that carry."""
+    return int(random.integers(100, 1000)), int(random.integers(10, 100))
+
+
+CHAT = Exercise(
+    "chat",
+    "worked(a, b): the reasoning of a sum, line for line as the tiny model writes it at high effort.",
+    worked,
+    two_numbers,
+    (
+        Slip(lambda a, b: worked(a, b, from_left=True), "Columns go from the right: a carry goes to the left."),
+        Slip(lambda a, b: worked(a, b, carrying=False), "The third number of a line is the carry of the line before."),
+        Slip(
+            lambda a, b: worked(a, b, padded=False),
+            "The first line gives both numbers the same length, with zeros, so that the digits of a column can be found.",
+        ),
+    ),
+)
+
 # Kernels
 
 
@@ -184,4 +219,4 @@ VERIFY = Exercise(
     ),
 )
 
-EXERCISES = (HARMONY, SAMPLING, CACHE, KERNELS, VERIFY)
+EXERCISES = (HARMONY, SAMPLING, CACHE, CHAT, KERNELS, VERIFY)
