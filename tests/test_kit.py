@@ -19,6 +19,7 @@ from minioss.verify.kit import MARGIN, margins, write_kit
 from minioss.verify.kit_checkpoints import CHECKPOINTS
 from tests.faulty import in_pieces
 from tests.models import nmse
+from tests.twins import LEVELS, needs_core
 
 VISIBLE = 1000  # how many times the error of a right port in float32
 
@@ -70,6 +71,15 @@ def test_a_right_port_shows_nothing(models, golden, noise, monkeypatch):
     in_pieces(monkeypatch)
     for name in models.keys() - {"far"}:  # whose trace was taken in pieces already
         assert nmse(models[name](golden[name]["tokens"]), golden[name]["logits"]) < 1e-25
+
+
+@needs_core
+@pytest.mark.parametrize("level", LEVELS)
+def test_our_own_kernels_are_right_on_it(kit, models, golden, monkeypatch, level):
+    monkeypatch.setenv("MINIOSS_SIMD", level)
+    for name in models.keys() - {"far"}:
+        port = minioss.load(kit / name / "model", dtype="float32", kernels="cython")
+        assert nmse(port(golden[name]["tokens"]), golden[name]["logits"]) < 1e-11
 
 
 @pytest.mark.parametrize("fault", ["yarn-truncated", "yarn-original-length", "rope-frequencies-bfloat16"])
