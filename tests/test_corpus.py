@@ -257,7 +257,7 @@ def test_words_sorted(random):
     assert [word for _, word in before] == list(operands)
     starts = [start for start, _ in after]
     assert sorted(starts) == starts and len(set(starts)) == len(starts)
-    assert all(word[0].upper() == start for start, word in before + after)
+    assert all(word[:3].upper() == start for start, word in before + after)
     assert problem.answer.split(", ") == [word for _, word in after] == sorted(operands)
 
 

@@ -69,9 +69,9 @@ def one_word(random: np.random.Generator) -> Operands:
 
 
 def some_words(random: np.random.Generator) -> Operands:
-    """Three or four words that differ in their first letter."""
-    drawn = several(random, words(), int(random.integers(3, 5)))
-    return tuple(drawn) if len({word[0] for word in drawn}) == len(drawn) else some_words(random)
+    """Three to five words that differ in their first three letters."""
+    drawn = several(random, words(), int(random.integers(3, 6)))
+    return tuple(drawn) if len({word[:3] for word in drawn}) == len(drawn) else some_words(random)
 
 
 def spelling(random: np.random.Generator, operands: Operands) -> Problem:
@@ -125,11 +125,11 @@ def sorting(random: np.random.Generator, operands: Operands) -> Problem:
 
     Examples
     --------
-    >>> problem = sorting(np.random.default_rng(0), ("plum", "fig", "nut"))
+    >>> problem = sorting(np.random.default_rng(0), ("plum", "fig", "pear"))
     >>> problem.worked, problem.hint, problem.answer
-    ('P plum, F fig, N nut. F fig, N nut, P plum', 'P, F, N', 'fig, nut, plum')
+    ('PLU plum, FIG fig, PEA pear. FIG fig, PEA pear, PLU plum', 'P, F, P', 'fig, pear, plum')
     """
-    before, after = (", ".join(f"{word[0].upper()} {word}" for word in some) for some in (operands, sorted(operands)))
+    before, after = (", ".join(f"{word[:3].upper()} {word}" for word in some) for some in (operands, sorted(operands)))
     question = expand(random, pick(random, SORTING), {"words": ", ".join(operands)})
     hint = ", ".join(word[0].upper() for word in operands)
     return Problem(question, f"{before}. {after}", hint, ", ".join(sorted(operands)))
