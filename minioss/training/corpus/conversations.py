@@ -29,18 +29,17 @@ PROBLEMS = {kind.name: kind for kind in (*arithmetic.KINDS, *spelling.KINDS)}
 
 # How often a turn is of a kind. "multiply" and "weather" need a function; a product of the "table" does not.
 KINDS = {
-    "add": 0.18,
+    "add": 0.19,
     "subtract": 0.19,
-    "compare": 0.1,
-    "spell": 0.09,
-    "count": 0.15,
-    "reverse": 0.05,
-    "sort": 0.06,
-    "multiply": 0.1,
-    "table": 0.02,
-    "weather": 0.02,
-    "talk": 0.02,
-    "story": 0.02,
+    "compare": 0.06,
+    "count": 0.11,
+    "reverse": 0.11,
+    "sort": 0.08,
+    "multiply": 0.14,
+    "table": 0.03,
+    "weather": 0.03,
+    "talk": 0.03,
+    "story": 0.03,
 }
 # Reasoning is what takes most practice.
 EFFORTS = {"high": 0.6, "medium": 0.2, "low": 0.2}

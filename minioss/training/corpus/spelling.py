@@ -1,8 +1,8 @@
-"""Spelling words, counting their letters, reversing and sorting lists of words.
+"""Counting letters, reversing and sorting words, worked by spelling them out.
 
 The model sees a word as one or two tokens and must know by heart how they are spelled. Letters are
-written as capitals, which the tokenizer never merges: each is one token, so that the letters of a spelled
-word can be counted.
+written as capitals, which the tokenizer never merges: each is one token, so that a spelled word can be
+counted and read backward.
 """
 
 import re
@@ -15,26 +15,22 @@ from minioss.training.corpus.drawing import expand, pick, several
 from minioss.training.corpus.problem import Kind, Operands, Problem
 from minioss.training.corpus.tales import tales
 
-LEAST_OFTEN, SHORTEST, LONGEST = 100, 3, 8
+LEAST_OFTEN, SHORTEST, LONGEST = 10, 3, 8
 
-SPELLING = (
-    "Spell the word {word}.",
-    "Spell {word}.",
-    "How do you spell {word}?",
-    "How is the word {word} spelled?",
-)
 COUNTING = (
     "How many times does the letter {letter} occur in the word {word}?",
     "How often does {letter} occur in {word}?",
+    'How many times does the letter "{letter}" occur in the word "{word}"?',
     "Count the letter {letter} in the word {word}.",
     "How many {letter}'s are in {word}?",
     "How many letters {letter} are there in the word {word}?",
 )
 REVERSING = (
-    "Reverse the order of these words: {words}",
-    "Reverse these words: {words}",
-    "Put these words in reverse order: {words}",
-    "Write these words backward[s|]: {words}",
+    "Reverse the word {word}.",
+    "Write the word {word} backward[s|].",
+    'Reverse the word "{word}".',
+    "What is {word} [spelled backward|in reverse]?",
+    "Spell {word} backward[s|].",
 )
 SORTING = (
     "Sort these words[ alphabetically|]: {words}",
@@ -74,21 +70,6 @@ def some_words(random: np.random.Generator) -> Operands:
     return tuple(drawn) if len({word[:3] for word in drawn}) == len(drawn) else some_words(random)
 
 
-def spelling(random: np.random.Generator, operands: Operands) -> Problem:
-    """The letters of a word.
-
-    Examples
-    --------
-    >>> problem = spelling(np.random.default_rng(0), ("ladder",))
-    >>> problem.worked, problem.hint, problem.answer
-    ('L1 A2 D3 D4 E5 R6', '6 letters.', 'L A D D E R')
-    """
-    (word,) = operands
-    worked = " ".join(f"{letter}{place}" for place, letter in enumerate(word.upper(), 1))
-    question = expand(random, pick(random, SPELLING), {"word": word})
-    return Problem(question, worked, f"{len(word)} letters.", spelled_out(word))
-
-
 def counting(random: np.random.Generator, operands: Operands) -> Problem:
     """How often a letter occurs in a word.
 
@@ -106,18 +87,19 @@ def counting(random: np.random.Generator, operands: Operands) -> Problem:
 
 
 def reversing(random: np.random.Generator, operands: Operands) -> Problem:
-    """Words, the last one first.
+    """A word backward.
 
     Examples
     --------
-    >>> problem = reversing(np.random.default_rng(0), ("plum", "fig", "pear"))
+    >>> problem = reversing(np.random.default_rng(0), ("ladder",))
     >>> problem.worked, problem.hint, problem.answer
-    ('1 plum, 2 fig, 3 pear. 3 pear, 2 fig, 1 plum', 'pear comes first.', 'pear, fig, plum')
+    ('L1 A2 D3 D4 E5 R6, R6 E5 D4 D3 A2 L1', 'L A D D E R', 'REDDAL')
     """
-    numbered = [f"{place} {word}" for place, word in enumerate(operands, 1)]
-    question = expand(random, pick(random, REVERSING), {"words": ", ".join(operands)})
-    worked = f"{', '.join(numbered)}. {', '.join(reversed(numbered))}"
-    return Problem(question, worked, f"{operands[-1]} comes first.", ", ".join(reversed(operands)))
+    (word,) = operands
+    numbered = [f"{letter}{place}" for place, letter in enumerate(word.upper(), 1)]
+    worked = f"{' '.join(numbered)}, {' '.join(reversed(numbered))}"
+    question = expand(random, pick(random, REVERSING), {"word": word})
+    return Problem(question, worked, spelled_out(word), word.upper()[::-1])
 
 
 def sorting(random: np.random.Generator, operands: Operands) -> Problem:
@@ -141,8 +123,7 @@ def spelled_out(word: str) -> str:
 
 
 KINDS = (
-    Kind("spell", one_word, spelling, ordered=True),
     Kind("count", letter_and_word, counting, ordered=True),
-    Kind("reverse", some_words, reversing, ordered=True),
+    Kind("reverse", one_word, reversing, ordered=True),
     Kind("sort", some_words, sorting),
 )

@@ -29,7 +29,7 @@ TALKS = (
         "[What can you do|What are you able to do|How can you help me|What can I ask you][?|]",
         "The user asks what I can do. I name my tasks.",
         "I name my tasks.",
-        "I can tell simple stories, add, subtract and compare small numbers, spell, count letters, reverse and sort "
+        "I can tell simple stories, add, subtract and compare small numbers, count letters, reverse and sort "
         "words, and call functions that you offer me.",
     ),
     Talk(
