@@ -2,7 +2,7 @@
  *
  * Every weight is exactly a bfloat16 number, in all formats. A float32 number of x is exactly the sum of three: its
  * upper 8 significant bits, the next 8 and the last. So three products give the float32 product, and one that of x
- * rounded to bfloat16. The tiles take numbers below 2^-126 as zero.
+ * rounded to bfloat16. The tiles take numbers below 2^-126 as zero; rows of MXFP4 that have such are multiplied without them.
  */
 
 #include "simd.h"
@@ -239,6 +239,40 @@ AMX INLINE const uint8_t *pairs_of_rows(const Matrix *matrix, size_t first, size
     return (const uint8_t *)panel;
 }
 
+/* One row of float32 numbers times a block of laid out tokens. */
+AMX INLINE __m512 multiply_row(const int parts, const float *values, size_t length, const uint8_t *x)
+{
+    __m512 sums = _mm512_setzero_ps();
+    for (size_t start = 0; start < length; start += TILE_NUMBERS)
+        for (int part = 0; part < parts; part++)
+            for (size_t pair = 0; pair < TILE; pair++, x += 64) {
+                const __m512i words = _mm512_loadu_si512(x);
+                const __m512 first = _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
+                const __m512 second = _mm512_castsi512_ps(upper_bits(_mm512_castsi512_ps(words)));
+                sums = _mm512_fmadd_ps(_mm512_set1_ps(values[start + pair]), first, sums);
+                sums = _mm512_fmadd_ps(_mm512_set1_ps(values[start + TILE + pair]), second, sums);
+            }
+    return sums;
+}
+
+/* Do again, in float32, the rows that have numbers below 2^-126. */
+AMX INLINE void mend_rows(const int parts, const Matrix *matrix, size_t first, size_t rows, size_t length, const uint8_t *x,
+                          size_t block_bytes, size_t tokens, float *y, size_t stride, float *values)
+{
+    for (size_t row = first; matrix->scales && row < first + rows; row++, y++) {
+        const uint8_t *scales = matrix->scales + row * matrix->row_scales;
+        if (all_plain(scales, matrix->row_scales))
+            continue;
+        matrix->format->unpack(matrix->codes + row * matrix->row_bytes, scales, values, matrix->length);
+        for (size_t block = 0; block * TILE < tokens; block++) {
+            float sums[TILE];
+            _mm512_storeu_ps(sums, multiply_row(parts, values, length, x + block * block_bytes));
+            for (size_t token = block * TILE; token < tokens && token < (block + 1) * TILE; token++)
+                y[token * stride] = sums[token % TILE];
+        }
+    }
+}
+
 AMX INLINE void multiply(const int parts, const Matrix *matrix, size_t first, size_t rows, const uint8_t *x,
                          size_t tokens, float *y, size_t stride, uint16_t *panel)
 {
@@ -248,13 +282,13 @@ AMX INLINE void multiply(const int parts, const Matrix *matrix, size_t first, si
     const uint8_t *pairs = pairs_of_rows(matrix, first, rows, length, tokens, panel);
     float sums[4 * TILE * TILE];
     _tile_loadconfig(&ALL_TILES_WHOLE);
-    for (size_t token = 0; token < tokens; token += 2 * TILE, x += 2 * block_bytes)
+    for (size_t token = 0; token < tokens; token += 2 * TILE)
         for (size_t row = 0; row < rows; row += 2 * TILE) {
-            const size_t left = tokens - token;
-            if (left > TILE)
-                multiply_tiles(parts, 2, pairs + row * length * sizeof(uint16_t), length, x, block_bytes, sums);
+            const uint8_t *blocks = x + token / TILE * block_bytes;
+            if (tokens - token > TILE)
+                multiply_tiles(parts, 2, pairs + row * length * sizeof(uint16_t), length, blocks, block_bytes, sums);
             else
-                multiply_tiles(parts, 1, pairs + row * length * sizeof(uint16_t), length, x, 0, sums);
+                multiply_tiles(parts, 1, pairs + row * length * sizeof(uint16_t), length, blocks, 0, sums);
             for (size_t tile = 0; tile < 4; tile++) {
                 const size_t r = row + tile % 2 * TILE, t = token + tile / 2 * TILE;
                 if (r < rows && t < tokens)
@@ -262,6 +296,8 @@ AMX INLINE void multiply(const int parts, const Matrix *matrix, size_t first, si
             }
         }
     _tile_release();
+    mend_rows(parts, matrix, first, rows, length, x, block_bytes, tokens, y, stride,
+              (float *)(panel + TASK_ROWS * length));
 }
 
 AMX void multiply_amx_float32(const Simd *simd, const Matrix *matrix, size_t first, size_t rows, const void *x,
