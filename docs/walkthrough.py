@@ -44,21 +44,8 @@ print(config)
 # %% [markdown]
 # ## harmony: text becomes tokens
 #
-# The model knows 2,048 *tokens*: frequent words and parts of words, single signs, and a few *special tokens* that stand
-# for no text. A tokenizer cuts text into them. Digits are always tokens of their own, so that numbers can be
-# added column by column.
-
-# %%
-ids = encoding.encode("Once upon a time there were 347 foxes.")
-print(ids)
-print([encoding.decode([token]) for token in ids])
-assert encoding.decode(ids) == "Once upon a time there were 347 foxes."
-
-# %% [markdown]
-# A conversation is one long text, too. *Harmony* is its format: `<|start|>`, who speaks, `<|message|>`, what is said,
-# `<|end|>`. What the model says has a *channel*: `analysis` for its reasoning, `final` for the answer.
-#
-# The system message asks for an effort of reasoning. The prompt ends where the model is to go on.
+# A conversation, as the model sees it: one row of *tokens*, from left to right. The system sets the terms, the user asks, the
+# model reasons (`analysis`) and answers (`final`). A few lines make it; the rest of this section takes them apart.
 
 # %%
 from minioss.text.harmony.messages import Message, System
@@ -71,23 +58,36 @@ def ask(question: str, effort: str) -> list[int]:
 
 
 prompt = ask("What is 47 + 85?", "high")
+reply = list(minioss.generate(model, prompt, max_new_tokens=150, temperature=0))
+ids = np.array(prompt + reply)
+plots.timeline(plots.token_kinds(ids, encoding))
+# %% [markdown]
+# The model knows 2,048 tokens: frequent words and parts of words, single signs, and a few *special tokens* that stand
+# for no text. A tokenizer cuts text into them. Digits are always tokens of their own, so that numbers can be
+# added column by column.
+
+# %%
+fable = encoding.encode("Once upon a time there were 347 foxes.")
+print(fable)
+print([encoding.decode([token]) for token in fable])
+assert encoding.decode(fable) == "Once upon a time there were 347 foxes."
+
+# %% [markdown]
+# *Harmony* is the format of conversations: `<|start|>`, who speaks, `<|message|>`, what is said, `<|end|>`. What the model says
+# has a *channel*: `analysis` for its reasoning, `final` for the answer.
+#
+# The system message asks for an effort of reasoning. The prompt ends where the model is to go on:
+
+# %%
 print(encoding.decode(prompt))
 
 # %% [markdown]
-# Now the model goes on. At each step it gives a score for every token; the best one is taken, put at the end of the
-# text, and the model reads on. That is all that *generating* means.
+# From there the model went on. At each step it gives a score for every token; the best one is taken, put at the end of the
+# text, and the model reads on. That is all that *generating* means. It thinks, digit by digit, as it was taught; then it answers:
 
 # %%
-reply = list(minioss.generate(model, prompt, max_new_tokens=150, temperature=0))
 print(encoding.decode(reply))
 
-# %% [markdown]
-# First it thinks, digit by digit, as it was taught; then it answers. Seen from the side, the whole conversation is one
-# row of tokens, of which a few kinds are the model's own.
-
-# %%
-ids = np.array(prompt + reply)
-plots.timeline(plots.token_kinds(ids, encoding))
 # %% [markdown]
 # From here on we look inside, while the model reads this very conversation. A *trace* holds every named array of one
 # run; `docs/trace-format.md` lists them.
@@ -100,24 +100,27 @@ for name in ("embedding", "layers.0.attention.q", "layers.0.router.experts", "lo
 
 # %% [markdown]
 # **Break it.** Mistakes that ports of gpt-oss have made come with the package, each a wrong twin of one function,
-# switched on by `with minioss.fault(name)`. Here is what the model then writes in place of its answer. The number is the
-# error of the logits: their squared change over their squared size (NMSE).
+# switched on by `with minioss.fault(name)`. Here is what the model then writes in place of its answer. The first number is the
+# error of the logits: their squared change over their squared size (NMSE). The second is the share of the reply's tokens that
+# the model would still choose, each after the right beginning.
 
 
 # %%
 def break_it(*names: str, new_tokens: int = 24) -> None:
     for name in names:
         with minioss.fault(name):
-            error = np.sum((model(ids) - trace["logits"]) ** 2) / np.sum(trace["logits"] ** 2)
+            logits_TV = model(ids)
             text = encoding.decode(list(minioss.generate(model, prompt, max_new_tokens=new_tokens, temperature=0)))
-        print(f"{name:26} {error:8.1e}  {text!r}")
+        error = np.sum((logits_TV - trace["logits"]) ** 2) / np.sum(trace["logits"] ** 2)
+        same = np.mean(logits_TV[len(prompt) - 1 : -1].argmax(axis=1) == reply)
+        print(f"{name:26} {error:8.1e} {same:5.0%}  {text!r}")
 
 
 break_it("token-row-shifted")
 
 # %% [markdown]
-# With every token read as its neighbour in the table, nothing is left. Other mistakes are harder to see, as you will
-# find: some change nothing in a short text.
+# With every token read as its neighbour in the table, nothing is left. Most mistakes are not like that: the text still looks
+# right, and the model is only worse, or wrong in longer texts. That is how they go unnoticed.
 #
 # **Exercise.** Write `answer(reply)`, which takes the text that the model wrote and gives the final message alone.
 
@@ -137,6 +140,17 @@ exercises.check("harmony", answer)
 #
 #     x = x + attention(rms_norm(x))
 #     x = x + mix_experts(rms_norm(x))
+#
+# Since blocks only add, we may stop after any layer and ask what the model would say by then: the *logit lens*. Here it
+# looks at the last token before the answer's first digit. A row is a layer, and the darker a cell, the surer the model:
+# the digit is read off the reasoning, in a late layer. On the right are the experts that the layer used.
+
+# %%
+place = len(ids) - 1 - reply[::-1].index(encoding.encode_single_token("<|message|>"))
+print(repr(encoding.decode(ids[place - 12 : place + 1])))
+plots.logit_lens(trace, model, encoding, position=place)
+# %% [markdown]
+# The additions, all twelve of them:
 
 # %%
 x_TD = trace["embedding"].copy()
@@ -146,13 +160,10 @@ for layer in range(config.num_hidden_layers):
 assert np.allclose(x_TD, trace[f"layers.{config.num_hidden_layers - 1}.output"])
 
 # %% [markdown]
-# Since blocks only add, we may stop after any layer and ask what the model would say by then: the *logit lens*. Here it
-# looks at the last token before the answer's first digit: the digit is read off the reasoning, in a late layer.
+# **Break it.** The embedding multiplied by sqrt(D), as some models have it: everything that is added later weighs too little.
 
 # %%
-place = len(ids) - 1 - reply[::-1].index(encoding.encode_single_token("<|message|>"))
-print(repr(encoding.decode(ids[place - 12 : place + 1])))
-plots.logit_lens(trace, model, encoding, position=place)
+break_it("embedding-scaled")
 
 # %% [markdown]
 # **Exercise.** `stream(trace, layer)`: the stream after a layer, added up from what a trace holds.
@@ -174,11 +185,11 @@ exercises.check("residual", stream)
 #     y = x / sqrt(mean(x²) + ε) · g
 
 # %%
-sizes_LT = [np.sqrt(np.mean(trace[f"layers.{layer}.output"] ** 2, axis=1)) for layer in range(config.num_hidden_layers)]
-for layer, size_T in enumerate(sizes_LT):
-    print(f"after layer {layer}: {np.median(size_T):6.2f}  " + "#" * int(4 * np.median(size_T)))
-
+plots.stream_sizes(trace)
 # %% [markdown]
+# Each dot is the median of all tokens, each line reaches from the smallest to the largest. Sizes differ by a factor of ten
+# and more, and what a block reads should not depend on them.
+#
 # There is no mean to subtract, and the gain multiplies as it is stored. The norm before the first layer's attention, by
 # hand:
 
@@ -400,6 +411,14 @@ exercises.check("sinks", weights)
 # %%
 plots.windows(config, 160)
 # %% [markdown]
+# In the weights of a sliding layer, all that is later, and all that is 64 tokens back or more, is exactly 0:
+
+# %%
+weights_nTS, t_T = trace["layers.0.attention.weights"], np.arange(len(ids))
+hidden_TS = (t_T > t_T[:, None]) | (t_T[:, None] - t_T >= config.sliding_window)
+assert np.all(weights_nTS[:, hidden_TS] == 0) and np.all(weights_nTS[:, ~hidden_TS] > 0)
+
+# %% [markdown]
 # **Break it.** One token too wide, and sliding on the wrong layers. Then the same on the first 60 tokens only:
 
 # %%
@@ -469,6 +488,13 @@ exercises.check("router", route)
 # times its weight.
 #
 #     h = x W₁ᵀ + b₁        gate, up = h[0::2], h[1::2]        a = gate · σ(α gate) · (up + 1)        y = a W₂ᵀ + b₂
+#
+# Which experts share their tokens? In a row, the tokens of one expert, and how many of them each other expert saw as well:
+
+# %%
+plots.co_activation(trace, layer=2)
+# %% [markdown]
+# Now the layer by hand. Gate and up are also *clamped* to ±7, the gate from above only.
 
 # %%
 of_layer = model.weights.layers[2].experts
@@ -492,6 +518,9 @@ assert np.allclose(y_TD, trace["layers.2.experts.output"])
 break_it("gate-up-halves", "up-plus-one-missing", "gate-clamped-below")
 
 # %% [markdown]
+# The last one is harder to see than any: the sigmoid of a gate below -7 is next to nothing, clamped or not. It takes weights made
+# for it, or exact numbers, to find such a mistake.
+#
 # **Exercise.** `activate(h_2F, alpha, limit)`: the middle of an expert, for one token.
 
 
@@ -512,11 +541,16 @@ exercises.check("experts", activate)
 # %%
 story = encoding.encode("Once upon a time there was a little")
 logits_V = model(story)[-1]
-for temperature in (0.5, 1.0, 2.0):
-    p_V = np.exp(logits_V / temperature)
-    p_V /= p_V.sum()
-    best = np.argsort(-p_V)[:5]
-    print(f"{temperature}: ", "  ".join(f"{encoding.decode([t])!r} {p_V[t]:.2f}" for t in best))
+plots.temperatures(logits_V, encoding)
+# %% [markdown]
+# The logits once more, by hand: the last layer's output, normalised, and a row of the unembedding for each token.
+
+# %%
+W_VD = model.weights.unembedding.decode()
+assert np.allclose(W_VD @ trace["norm"][-1], trace["logits"][-1])
+p_V = np.exp(logits_V) / np.exp(logits_V).sum()
+for token in np.argsort(-p_V)[:5]:
+    print(f"{p_V[token]:6.1%}  {encoding.decode([token])!r}")
 
 # %% [markdown]
 # Then a token is drawn. With `top_p`, only the most probable ones that together reach a share take part, so that the long
@@ -526,6 +560,13 @@ for temperature in (0.5, 1.0, 2.0):
 for seed in (1, 2, 3):
     tokens = minioss.generate(model, story, max_new_tokens=30, temperature=0.8, top_p=0.9, seed=seed)
     print("…" + encoding.decode(list(tokens)).replace("\n", " / "))
+
+# %% [markdown]
+# **Break it.** The embedding's rows in place of the unembedding's, as in models that share the two; and logits squeezed into
+# ±30, as others do it:
+
+# %%
+break_it("unembedding-tied", "logits-soft-capped")
 
 # %% [markdown]
 # **Exercise.** `top_p(p_V, share)`: the ids of the fewest tokens that together have that share, most probable first.
@@ -545,10 +586,24 @@ exercises.check("sampling", top_p)
 # computes one token alone. On sliding layers, the cache keeps no more than the window.
 
 # %%
+plots.cache_size(config, 400)
+# %%
 cache = model.new_cache()
 model(ids[:-1], cache=cache)
 step_V = model(ids[-1:], cache=cache)[-1]
 assert np.allclose(step_V, trace["logits"][-1])
+
+# %% [markdown]
+# **Break it.** A cache that loses the oldest key of each window, and one whose ring is read from its first slot instead of
+# its oldest token. Where the text is read at once, nothing shows; in pieces of eight tokens it does:
+
+# %%
+for name in ("cache-oldest-missing", "cache-ring-unordered"):
+    with minioss.fault(name):
+        at_once, cache = model(ids)[-1], model.new_cache()
+        for start in range(0, len(ids), 8):
+            pieces = model(ids[start : start + 8], cache=cache)[-1]
+    print(f"{name:26} at once {np.abs(at_once - step_V).max():.0e}, in pieces {np.abs(pieces - step_V).max():.0e}")
 
 # %% [markdown]
 # **Exercise.** `numbers(config, tokens)`: how many numbers does the cache of a text hold?
@@ -568,21 +623,50 @@ exercises.check("cache", numbers)
 # at a time, and each step is easy.
 
 # %%
-for effort in ("low", "medium", "high"):
+for effort in ("low", "high"):
     reply = list(minioss.generate(model, ask("What is 683 - 497?", effort), max_new_tokens=150, temperature=0))
-    print(f"{effort} ({len(reply)} tokens): {encoding.decode(reply)}\n")
+    plots.timeline(plots.token_kinds(reply, encoding)).set_title(f"effort: {effort}", loc="left")
+    print(f"{effort}: {encoding.decode(reply)}\n")
 
 # %% [markdown]
-# One question proves nothing. Here are forty that it was not trained on, the same at each effort:
+# One question proves nothing. Here are forty that it was not trained on, the same at each effort. The share of right
+# answers must rise:
 
 # %%
 from minioss.training.abilities import abilities
 from minioss.training.corpus.evaluation import questions
 
-fast = minioss.load(minioss.TINY)
+fast, right = minioss.load(minioss.TINY), {}
 for effort in ("low", "medium", "high"):
     found = abilities(fast, encoding, questions("subtract", effort, 40))
+    right[effort] = found.right
     print(f"{effort:7} {found.right:4.0%} right, with {found.reasoning:.0f} tokens of reasoning")
+assert right["high"] > 0.9 > 0.5 > right["low"]
+
+# %% [markdown]
+# **Break it.** Cut the reasoning short: we close the channel ourselves and let the model answer. With half of the columns
+# done, it can only guess.
+
+# %%
+question = ask("What is 683 - 497?", "high")
+for shown in (0, 20, 40, 60):
+    thought = list(minioss.generate(model, question, max_new_tokens=shown + 3, temperature=0)) if shown else []
+    cut = encoding.encode("<|end|><|start|>assistant<|channel|>final<|message|>", allowed_special="all")
+    given = [*question, *(thought + cut if thought else cut[3:])]
+    said = list(minioss.generate(model, given, max_new_tokens=6, temperature=0))
+    print(f"{shown:3} tokens of reasoning: {encoding.decode(said)!r}")
+
+# %% [markdown]
+# **Exercise.** `worked(a, b)`: the reasoning of a sum of two numbers, line for line as the model writes it. (Look at its
+# reply to 47 + 85 above; shorter numbers get zeros in front.)
+
+
+# %%
+def worked(a: int, b: int) -> str:
+    return f"{a}+{b}\nSo {a + b}."
+
+
+exercises.check("chat", worked)
 
 # %% [markdown]
 # ## kernels: what makes it fast
@@ -628,6 +712,15 @@ for kernels in ("numpy", "cython" if minioss.load(minioss.TINY).kernels != "nump
     print(f"{kernels:8} {count / (time.perf_counter() - start):8.0f} tokens/s")
 
 # %% [markdown]
+# **Break it.** A kernel may also round what it multiplies, which is faster still where the processor can do it. That is a
+# mistake with a price tag: the error of the logits, beside what float32 leaves of the float64 that this notebook uses.
+
+# %%
+for numbers in ({}, {"activations": "bfloat16"}, {"activations": "int8"}, {"activations": "int8", "dense": "int8"}):
+    rounded = minioss.load(minioss.TINY, dtype="float32", **numbers)(ids)
+    print(f"{np.sum((rounded - trace['logits']) ** 2) / np.sum(trace['logits'] ** 2):8.1e}  {numbers or 'float32'}")
+
+# %% [markdown]
 # **Exercise.** `expert_bytes(config, tokens)`: how many bytes of the experts' matrices does one decoded token read?
 
 
@@ -647,12 +740,15 @@ exercises.check("kernels", expert_bytes)
 # %%
 theirs = exercises.mystery()
 ours = minioss.trace(model, theirs["tokens"])
-first = [name for name in ours if not np.allclose(ours[name], theirs[name], rtol=1e-9, atol=1e-12)][:3]
+plots.deviations(theirs, ours)
+# %% [markdown]
+# The first array that differs belongs to the block that is wrong; all that come after differ because of it.
+
+# %%
+first = next(name for name in ours if not np.allclose(ours[name], theirs[name], rtol=1e-9, atol=1e-12))
 print(first)
 
 # %% [markdown]
-# The first array that differs belongs to the block that is wrong; all that come after differ because of it.
-#
 # **Exercise.** Which mistake is it? Its name is in `docs/faults.md`, or in `minioss.verify.faults.CATALOGUE`.
 
 # %%
@@ -666,6 +762,7 @@ exercises.check("verify", "window-plus-one")
 # %%
 found = minioss.compare(model, theirs)
 print(found.verdict.verdict, "- first in", found.verdict.block)
+assert found.verdict.verdict == "wrong" and first.startswith(found.verdict.block)
 logits_alone = {name: theirs[name] for name in ("tokens", "logits")}
 diagnosis = minioss.diagnose(model, logits_alone)
 print(f"{len(diagnosis.verdict.mistakes)} mistake(s) found, confidence {diagnosis.verdict.confidence:.3f}")
