@@ -23,7 +23,7 @@ ROOMS = [
     ["transformer"],
     ["model", "parts"],
     ["checkpoint"],
-    ["text", "bench"],
+    ["text", "bench", "lens"],
     ["chat"],
     ["training", "verify"],
     ["plots", "explore"],

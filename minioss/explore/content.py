@@ -1,9 +1,4 @@
-"""What the page shows of one text: taken from a trace, rounded to what an eye can tell apart.
-
-The lens gives each layer's output to the final norm and the unembedding, as if no layer came after.
-
-Source: nostalgebraist, "interpreting GPT: the logit lens" (2020).
-"""
+"""What the page shows of one text: taken from a trace, rounded to what an eye can tell apart."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,14 +9,15 @@ from numpy.typing import NDArray
 
 from minioss.errors import InputError
 from minioss.explore.shares import attention_rows, thousandths
+from minioss.lens import as_if_last
 from minioss.model import Model
+from minioss.router import softmax
 from minioss.text.display import harmless
 from minioss.text.harmony.parsing import Parser
 from minioss.text.harmony.rendering import open_message
 from minioss.text.harmony.special import NAMES
-from minioss.text.sampling import largest, log_softmax
+from minioss.text.sampling import largest
 from minioss.text.tokenizer import token_bytes
-from minioss.transformer import unembed
 from minioss.verify.tracing import trace
 
 WANTED = ("layers.*.attention.weights", "layers.*.router.experts", "layers.*.router.weights", "layers.*.output")
@@ -57,7 +53,10 @@ def content(model: Model, encoding: tiktoken.Encoding, ids: Sequence[int], promp
     arrays = trace(model, ids, WANTED)
     ids = arrays["tokens"].tolist()
     layers = [_layer(model, arrays, index) for index in range(model.config.num_hidden_layers)]
-    nexts = [_most_probable(*each, ALTERNATIVES) for each in zip(arrays["logits"], [*ids[1:], None], strict=True)]
+    nexts = [
+        _most_probable(softmax(logits_V), following, ALTERNATIVES)
+        for logits_V, following in zip(arrays["logits"], [*ids[1:], None], strict=True)
+    ]
     listed = [row for rows in (nexts, *(layer["lens"] for layer in layers)) for row in rows]
     return {
         "model": model.folder.resolve().name if model.folder else "",
@@ -84,23 +83,21 @@ def checked_length(model: Model, tokens: int) -> None:
 
 def _layer(model: Model, arrays: dict[str, NDArray], index: int) -> dict[str, Any]:
     at = {key: arrays[f"layers.{index}.{key}"] for key in (wanted.removeprefix("layers.*.") for wanted in WANTED)}
-    logits_TV = unembed(at["output"], model.weights, model.config)
     shares_TA = thousandths(at["router.weights"])
     return {
         "window": model.config.window(index),
         "attention": attention_rows(at["attention.weights"]),
         "experts": np.stack([at["router.experts"], shares_TA], axis=-1).tolist(),
-        "lens": [_most_probable(logits_V, None, LENS) for logits_V in logits_TV],
+        "lens": [_most_probable(share_V, None, LENS) for share_V in as_if_last(at["output"], model)],
     }
 
 
-def _most_probable(logits_V: NDArray, beside: int | None, count: int) -> list[tuple[int, float]]:
+def _most_probable(share_V: NDArray, beside: int | None, count: int) -> list[tuple[int, float]]:
     """The most probable tokens and their probabilities; ``beside`` comes last where it is not among them."""
-    probability_V = np.exp(log_softmax(logits_V))
-    best = largest(logits_V, count).tolist()
+    best = largest(share_V, count).tolist()
     if beside is not None and beside not in best:
         best.append(beside)
-    return [(token, float(f"{probability_V[token]:.3g}")) for token in best]
+    return [(token, float(f"{share_V[token]:.3g}")) for token in best]
 
 
 def channels(ids: Sequence[int], encoding: tiktoken.Encoding) -> list[str] | None:

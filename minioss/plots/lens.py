@@ -1,9 +1,4 @@
-"""The logit lens: what the model would say after each layer, if it stopped there.
-
-Each layer's output goes through the last norm and the unembedding, as if no layer came after it.
-
-Source: nostalgebraist, "interpreting GPT: the logit lens" (2020).
-"""
+"""A picture of the logit lens: what the model would say after each layer, beside the experts chosen in it."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -12,12 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minioss.errors import InputError
+from minioss.lens import as_if_last
 from minioss.model import Model
 from minioss.plots.labels import token_labels
 from minioss.plots.layers import of_layers
 from minioss.plots.style import BLACK, axes, heat
-from minioss.router import softmax
-from minioss.transformer import unembed
 
 if TYPE_CHECKING:
     import tiktoken
@@ -53,7 +47,7 @@ def lens(trace: Mapping[str, NDArray], model: Model, position: int = -1) -> NDAr
     if not -T <= position < T:
         raise InputError(f"position is {position}; expected {-T} to {T - 1}")
     x_LD = np.concatenate([trace["embedding"][None], outputs_LTD])[:, position]
-    return softmax(unembed(x_LD, model.weights, model.config))
+    return as_if_last(x_LD, model)
 
 
 def logit_lens(
