@@ -25,16 +25,19 @@ class BFloat16Array:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """That of the numbers."""
         return self.bits.shape
 
     @property
     def nbytes(self) -> int:
+        """Two a number."""
         return self.bits.nbytes
 
     def __getitem__(self, index: Any) -> "BFloat16Array":
         return BFloat16Array(self.bits[index])
 
     def swapaxes(self, first: int, second: int) -> "BFloat16Array":
+        """The same numbers with two axes exchanged; nothing is copied."""
         return BFloat16Array(self.bits.swapaxes(first, second))
 
     def decode(self, dtype: DTypeLike = np.float32) -> NDArray[np.floating]:

@@ -31,8 +31,21 @@ def _check_float(config: Any, name: str) -> None:
 class RopeConfig:
     """How positions turn the queries and keys (see ``rope.py``).
 
-    ``rope_type`` is ``"default"`` (plain RoPE: only ``rope_theta`` counts) or ``"yarn"``.
-    ``attention_factor`` multiplies cos and sin; ``None`` means YaRN's own ``0.1 ln(factor) + 1``.
+    Parameters
+    ----------
+    rope_type : "yarn", or "default" for plain RoPE, where only ``rope_theta`` counts
+    rope_theta : θ, the base of the frequencies
+    factor : how many times the original length is stretched
+    beta_fast : pairs that turn more often than this within the original length keep their frequency
+    beta_slow : pairs that turn less often than this are slowed down by the factor
+    truncate : whether the ends of the ramp between them are rounded to whole pairs
+    original_max_position_embeddings : the original length, in tokens
+    attention_factor : what cos and sin are multiplied by; None for YaRN's own ``0.1 ln(factor) + 1``
+
+    Raises
+    ------
+    InputError
+        Where a field has the wrong type or is out of range.
     """
 
     rope_type: str = "yarn"
@@ -60,6 +73,25 @@ class RopeConfig:
 @dataclass(frozen=True)
 class Config:
     """The shape of a model. Immutable; every field is checked when it is made.
+
+    Parameters
+    ----------
+    num_hidden_layers : L
+    hidden_size : D, numbers a token in the residual stream
+    intermediate_size : F, numbers in the middle of an expert
+    num_attention_heads : query heads, H G of them
+    num_key_value_heads : H, of which each serves G query heads
+    head_dim : K, numbers in a query or a key; even
+    num_local_experts : E, experts a layer
+    num_experts_per_tok : A, experts that a token runs
+    vocab_size : V
+    sliding_window : tokens that a query of a sliding layer sees, itself included
+    layer_types : "sliding_attention" or "full_attention" for each layer; () for both in turn, sliding first
+    max_position_embeddings : the context, in tokens
+    rms_norm_eps : ε of the norms
+    swiglu_alpha : α, the factor in the activation's sigmoid
+    swiglu_limit : where the activation is clamped
+    rope : how positions turn queries and keys
 
     Raises
     ------
@@ -127,8 +159,19 @@ def alternating(num_hidden_layers: int) -> tuple[str, ...]:
 
 
 def preset(name: str) -> Config:
-    """The configuration of ``"20b"``, ``"120b"`` or ``"tiny"``.
+    """The configuration of a released model, or of a small one for trying things out.
 
+    Parameters
+    ----------
+    name : "20b", "120b" or "tiny"
+
+    Raises
+    ------
+    InputError
+        Where there is no such preset.
+
+    Examples
+    --------
     >>> preset("20b").num_local_experts
     32
     """

@@ -164,7 +164,13 @@ def checked_threads(name: str, threads: object) -> int:
 
 
 def instruction_set() -> str | None:
-    """The instruction set of the kernels: ``MINIOSS_SIMD``, or the best that this processor has. None without kernels."""
+    """The instruction set of the kernels: ``MINIOSS_SIMD``, or the best that this processor has; None without kernels.
+
+    Raises
+    ------
+    InputError
+        Where this processor lacks what ``MINIOSS_SIMD`` says.
+    """
     if MISSING:
         return None
     wanted = os.environ.get("MINIOSS_SIMD", _core.available()[-1])

@@ -57,11 +57,13 @@ class MXFP4Array:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """That of the numbers."""
         *leading, blocks = self.scales.shape
         return (*leading, BLOCK * blocks)
 
     @property
     def nbytes(self) -> int:
+        """Bytes of the numbers and of their scales."""
         return self.blocks.nbytes + self.scales.nbytes
 
     def __getitem__(self, index: Any) -> "MXFP4Array":

@@ -45,11 +45,13 @@ class MXINT8Array:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """That of the numbers."""
         *leading, blocks = self.scales.shape
         return (*leading, BLOCK * blocks)
 
     @property
     def nbytes(self) -> int:
+        """Bytes of the numbers and of their scales."""
         return self.integers.nbytes + self.scales.nbytes
 
     def __getitem__(self, index: Any) -> "MXINT8Array":

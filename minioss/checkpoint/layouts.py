@@ -84,6 +84,7 @@ class Tensor(NamedTuple):
 
     @property
     def is_bytes(self) -> bool:
+        """Whether it is stored as uint8: MXFP4's blocks or scales."""
         return self.part in QUANTIZED
 
 

@@ -100,10 +100,12 @@ class Bits:
         self._generator = np.random.PCG64(stream)
 
     def take(self, count: int) -> NDArray[np.uint8]:
+        """The next ``count`` bytes; what is left of the last 8 is thrown away."""
         words = self._generator.random_raw(-(-count // 8)).astype("<u8", copy=False)
         return words.view(np.uint8)[:count]
 
     def chunks(self, count: int) -> Iterator[NDArray[np.uint8]]:
+        """``count`` bytes in pieces that fit into memory."""
         for first in range(0, count, VALUES_PER_CHUNK):
             yield self.take(min(VALUES_PER_CHUNK, count - first))
 

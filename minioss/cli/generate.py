@@ -151,6 +151,7 @@ class Clock:
         self._tokens = 0
 
     def watch(self, rows: Iterator) -> Iterator:
+        """Hand on tokens, or rows of them, and note when each came."""
         for row in rows:
             self._times.append(time.perf_counter())
             self._tokens += sum(token is not None for token in row) if isinstance(row, list) else 1

@@ -49,10 +49,12 @@ class Subject:
 
     @cached_property
     def model(self) -> Model:
+        """The model in the folder."""
         return load(self.folder)
 
     @cached_property
     def encoding(self) -> tiktoken.Encoding:
+        """Its tokenizer."""
         return load_tokenizer(self.folder, self.model.config.vocab_size)
 
     @cached_property
@@ -62,6 +64,7 @@ class Subject:
 
     @cached_property
     def labels(self) -> list[str]:
+        """The prompt's tokens as they are written at an axis."""
         return plots.token_labels(self.ids, self.encoding)
 
     @cached_property

@@ -20,6 +20,11 @@ class TextStream:
     encoding : the tokenizer
     stop_strings : the text ends before the first of these to be complete
 
+    Raises
+    ------
+    InputError
+        Where a stop string is empty.
+
     Examples
     --------
     >>> from minioss.checkpoint.tokenizer_json import byte_vocabulary
@@ -65,7 +70,24 @@ class TextStream:
 
 
 def stream_text(tokens: Iterable[int], encoding: tiktoken.Encoding, stop_strings: Sequence[str] = ()) -> Iterator[str]:
-    """The text of a stream of tokens, piece by piece; it ends before the first stop string."""
+    """The text of a stream of tokens, piece by piece.
+
+    Parameters
+    ----------
+    tokens : ids, as they come
+    encoding : the tokenizer
+    stop_strings : the text ends before the first of these to be complete
+
+    Yields
+    ------
+    str
+        What is certain by now: whole characters, at least one.
+
+    Raises
+    ------
+    InputError
+        Where a stop string is empty.
+    """
     stream = TextStream(encoding, stop_strings)
     for token in tokens:
         if piece := stream.push(token):

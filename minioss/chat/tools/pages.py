@@ -111,4 +111,5 @@ class Links:
         return f"【{self._addresses.index(address)}†{words}】"
 
     def all(self) -> tuple[Link, ...]:
+        """The links in the order of their numbers."""
         return tuple(map(Link, self._addresses))

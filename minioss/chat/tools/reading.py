@@ -67,6 +67,7 @@ class HtmlReader(HTMLParser):
         return re.sub(r"\n{3,}", "\n\n", lines).strip("\n")
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Begin what the tag begins: `HTMLParser` calls it."""
         if tag in self._tags:
             self._tags[tag] += 1
         if tag in BLOCKS or tag in HEADINGS:
@@ -80,6 +81,7 @@ class HtmlReader(HTMLParser):
             self._link = (len(self._pieces), reference)
 
     def handle_endtag(self, tag: str) -> None:
+        """End what the tag began: `HTMLParser` calls it."""
         if self._tags.get(tag):
             self._tags[tag] -= 1
         if tag in BLOCKS or tag in HEADINGS:
@@ -90,6 +92,7 @@ class HtmlReader(HTMLParser):
             self._link = None
 
     def handle_data(self, data: str) -> None:
+        """Take text, unless it is a script's or a style's: `HTMLParser` calls it."""
         if self._tags["script"] or self._tags["style"]:
             return
         if self._tags["title"]:

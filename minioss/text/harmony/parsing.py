@@ -77,6 +77,7 @@ class Parser:
 
     @property
     def current(self) -> Message | None:
+        """The message that has begun and not ended, as far as it is known; None between messages."""
         return None if self._message is None else replace(self._message, content="".join(self._said))
 
     def push(self, token: int) -> str:
