@@ -5,11 +5,11 @@
     p[t, u] = exp(s[t, u]) / (exp(sink) + Σ_u' exp(s[t, u']))
     y[t]    = (Σ_u p[t, u] v[u]) W_oᵀ + b_o
 
-*Grouped*: G query heads share one key/value head. Query head n reads head n // G, so the
-queries of a group are rows of one product and the keys are never repeated. *Sink*: every
-query head has one learned logit that joins the softmax and is then dropped; a head that
-finds nothing can leave its weight there, and rows sum to less than 1. *Window*: on every
-other layer a query sees itself and the window - 1 tokens before it.
+The token at position t looks at the one at position u with a score s and a weight p, in every head by itself, on K
+numbers each. *Grouped*: G query heads share one of H key/value heads. Query head n of all H G reads head n // G, so the
+queries of a group are rows of one product and the keys are never repeated. *Sink*: every query head has one learned
+logit that joins the softmax and is then dropped; a head that finds nothing can leave its weight there, and rows sum to
+less than 1. *Window*: on every other layer a query sees itself and the window - 1 tokens before it.
 
 Source: Ainslie et al., "GQA" (2023); Xiao et al., "Efficient Streaming Language Models with
 Attention Sinks" (2023), for the idea; gpt_oss/torch/model.py, ``sdpa`` and ``AttentionBlock``.
@@ -66,7 +66,7 @@ def attention(
     -------
     (T, D), of the type of ``x_TD``
     """
-    query_TnK, key_THK, value_THK = project(x_TD, weights, spans[0].cache.heads[1])
+    query_TnK, key_THK, value_THK = project(x_TD, weights, spans[0].cache.config.head_dim)
     query_TnK, key_THK = turn(query_TnK, key_THK, rotation)
     sinks_n = decode(weights.sinks, x_TD.dtype)
     mixed_TnK = np.empty_like(query_TnK)
@@ -121,7 +121,7 @@ def attend(query_TnK: NDArray, key_SHK: Weight, value_SHK: Weight, sinks_n: NDAr
 def attend_block(
     query_TnK: NDArray, key_SHK: NDArray, value_SHK: NDArray, sinks_n: NDArray, window: int | None
 ) -> NDArray:
-    """Attention of the last T of S positions, all scores at once. Shapes as in `attend`."""
+    """Attention of the last T of S positions, all scores at once. Arguments and shapes as in `attend`."""
     T, (S, H, K) = len(query_TnK), key_SHK.shape
     query_HGTK = query_TnK.reshape(T, H, -1, K).transpose(1, 2, 0, 3)
     G = query_HGTK.shape[1]
@@ -136,7 +136,7 @@ def attend_block(
 
 @kernels.twin
 def visible(T: int, S: int, window: int | None) -> NDArray[np.bool_]:
-    """Which keys each of the last T queries may see: (T, S).
+    """Which of S keys each of the last T positions may see: (T, S).
 
     Examples
     --------
@@ -151,10 +151,11 @@ def visible(T: int, S: int, window: int | None) -> NDArray[np.bool_]:
 
 @kernels.twin
 def softmax_with_sink(scores_HGTS: NDArray, sink_HG11: NDArray) -> NDArray:
-    """The softmax over the scores and the sink, with the sink's own weight dropped.
+    """The softmax over the scores and the sink, with the sink's own weight dropped: (H, G, T, S).
 
     Works in place: ``scores_HGTS`` becomes the weights that it returns.
     """
+    # exp(s - m) / Σ exp(s - m) is the same for every m; with the largest as m, no exp overflows.
     largest_HGT1 = np.maximum(scores_HGTS.max(axis=-1, keepdims=True), sink_HG11)
     scores_HGTS -= largest_HGT1
     np.exp(scores_HGTS, out=scores_HGTS)

@@ -1,14 +1,13 @@
 """The cache: the keys and values of the tokens already seen.
 
-A full layer keeps every token; its arrays grow in chunks. A sliding layer needs only the
-last ``window`` tokens: its arrays are rings, where the token at position p lies in slot
-p mod window, so its memory stays flat however long the text grows.
+Later tokens look at earlier ones, never the other way round, so keys and values once computed stay right. A full layer
+keeps those of every token; its arrays grow in chunks. A sliding layer needs only the last ``window`` tokens: its arrays
+are rings, where the token at position p lies in slot p mod window. Its memory stays flat however long the text grows.
 
-The model extends every layer by the tokens of one piece of the prompt, and then commits. Until
-the commit nothing that was there is overwritten: a call that is interrupted leaves the cache
-as it was after the last whole piece.
+The model extends every layer by the tokens of one piece of the prompt, and then commits. Until the commit nothing that
+was there is overwritten: a call that is interrupted leaves the cache as it was after the last whole piece.
 
-Keys and values are kept in the type of the activations, or in half the memory as bfloat16.
+Source: Jiang et al., "Mistral 7B" (2023), section 2, for the rings.
 """
 
 from dataclasses import dataclass
@@ -23,24 +22,25 @@ from minioss.config import Config
 from minioss.errors import InputError
 from minioss.linear import Weight
 
-CHUNK = 1024
+CHUNK = 1024  # tokens
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A state to come back to: the rings, and how much of the full layers counts."""
+    """A state to come back to: ``length``, how much of the full layers counts, and a copy of the rings."""
 
     length: int
     rings: dict[int, tuple[NDArray, NDArray]]
 
 
 class FullLayer:
-    """Keys and values of all tokens, head by head as attention reads them: (H, capacity, K), of which ``length`` count."""
+    """Keys and values of all tokens in ``dtype``, head by head: (H, capacity, K); ``heads`` is (H, K)."""
 
     def __init__(self, heads: tuple[int, int], dtype: DTypeLike) -> None:
         self.key, self.value = np.empty((2, heads[0], 0, heads[1]), dtype)
 
     def extend(self, length: int, key_HTK: NDArray, value_HTK: NDArray) -> tuple[NDArray, NDArray]:
+        """Write T tokens behind the first ``length``, and give all that count: (H, S, K) each."""
         end = length + key_HTK.shape[1]
         if end > self.key.shape[1]:
             self.key, self.value = (self._grown(old[:, :length], end) for old in (self.key, self.value))
@@ -56,15 +56,16 @@ class FullLayer:
 
 
 class SlidingLayer:
-    """Keys and values of the last ``window`` tokens: rings of (H, window, K)."""
+    """Keys and values of the last ``window`` tokens in ``dtype``: rings of (H, window, K); ``heads`` is (H, K)."""
 
     def __init__(self, window: int, heads: tuple[int, int], dtype: DTypeLike) -> None:
         self.key, self.value = np.zeros((2, heads[0], window, heads[1]), dtype)
         self.pending: tuple[NDArray, NDArray] | None = None
 
     def extend(self, length: int, key_HTK: NDArray, value_HTK: NDArray) -> tuple[NDArray, NDArray]:
+        """Give what T tokens after the first ``length`` may see, with themselves: (H, S, K) each."""
         window = self.key.shape[1]
-        # The first new query sees window - 1 tokens before itself: they lie up to the ring's end, and on from its start.
+        # The first new query sees window - 1 tokens before itself: up to the ring's end, and on from its start.
         first = max(0, length - window + 1)
         start, end = first % window, first % window + length - first
         older, newer = slice(start, min(end, window)), slice(0, max(0, end - window))
@@ -73,6 +74,7 @@ class SlidingLayer:
         return tuple(np.concatenate([ring[:, older], ring[:, newer], new_HTK], axis=1) for ring, new_HTK in rings)
 
     def commit(self, length: int) -> None:
+        """Write the tokens that came after the first ``length`` into the rings."""
         window = self.key.shape[1]
         key_HTK, value_HTK = self.pending
         T = key_HTK.shape[1]

@@ -1,16 +1,15 @@
 """The experts: E small feed-forward networks, of which each token runs A.
 
-    h = x W₁ᵀ + b₁                    2F numbers: gate and up, **interleaved**
+    h = x W₁ᵀ + b₁                    2F numbers: F of gate and F of up, **interleaved**
     gate = min(h[0::2], limit)        clamped from above only
     up = clip(h[1::2], -limit, limit)
-    a = gate · σ(α gate) · (up + 1)   α = 1.702
+    a = gate · σ(α gate) · (up + 1)   σ(z) = 1 / (1 + exp(-z)), α = 1.702
     y = a W₂ᵀ + b₂
 
-and the token's result is Σ w y over its active experts, biases included.
+and the token's result is Σ w y over its active experts, biases included, with the router's weights w. The limit is 7.
 
-Rather than run each token's experts in turn, run each expert's tokens at once: *gather*
-the rows of x that chose the expert, *multiply*, and *scatter* the weighted results back. An
-expert that no token chose is never read from disk.
+Rather than run each token's experts in turn, run each expert's tokens at once: *gather* the rows of x that chose the
+expert, *multiply*, and *scatter* the weighted results back. An expert that no token chose is never read from disk.
 
 Source: Shazeer, "GLU Variants Improve Transformer" (2020), eq. 5, for the gated unit;
 gpt_oss/torch/model.py, ``swiglu`` and ``MLPBlock.forward``, for the clamp, α and the "+ 1".
@@ -53,7 +52,7 @@ def swiglu(gate_up_T2F: NDArray, alpha: float, limit: float) -> NDArray:
 
 @kernels.twin
 def expert(x_TD: NDArray, weights: ExpertWeights, index: int, alpha: float, limit: float) -> NDArray:
-    """One expert on some tokens: (T, D) to (T, D)."""
+    """Expert number ``index`` on some tokens: (T, D) to (T, D). Other arguments are as in `mix_experts`."""
     gate_up_T2F = linear(x_TD, Linear(weights.gate_up[index], weights.gate_up_bias[index]))
     activation_TF = swiglu(gate_up_T2F, alpha, limit)
     return linear(activation_TF, Linear(weights.down[index], weights.down_bias[index]))
@@ -76,6 +75,7 @@ def mix_experts(x_TD: NDArray, routing: Routing, weights: ExpertWeights, alpha: 
     """
     y_TD = np.zeros_like(x_TD)
     for index in np.unique(routing.expert_TA):
+        # N tokens chose this expert, each in one of its A slots.
         token_N, slot_N = np.nonzero(routing.expert_TA == index)
         result_ND = expert(x_TD[token_N], weights, index, alpha, limit)
         y_TD[token_N] += routing.weight_TA[token_N, slot_N, None] * result_ND

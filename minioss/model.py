@@ -1,6 +1,8 @@
 """The model: a transformer with its weights, to be called with token ids.
 
 Long prompts go through in pieces, so that memory does not grow with the square of their length.
+
+Source: gpt_oss/torch/model.py, ``Transformer``; Jiang et al., "Mistral 7B" (2023), section 2, for the pieces.
 """
 
 import itertools
@@ -23,7 +25,7 @@ from minioss.transformer import Weights, forward, unembed
 
 
 class Progress(Protocol):
-    """What may be called to tell how far a long call has come."""
+    """What may be called to tell how far a long call has come: ``done`` of ``total``."""
 
     def __call__(self, done: int, total: int) -> None: ...
 
@@ -110,7 +112,7 @@ class Model:
         logits: Literal["all", "last"] = "last",
         progress: Progress | None = None,
     ) -> list[NDArray]:
-        """As calling the model on each prompt with its own cache, but reading the weights once for all."""
+        """What a call gives for each of ``prompts``, arguments and `InputError` as in `__call__`; reads the weights once."""
         if logits not in ("all", "last"):
             raise InputError(f"logits is {logits!r}; expected 'all' or 'last'")
         texts = self.checked(prompts, caches)
@@ -143,6 +145,6 @@ class Model:
     def checked(
         self, prompts: Sequence[ArrayLike], caches: Sequence[Cache | None]
     ) -> list[tuple[NDArray[np.integer], Cache]]:
-        """Each prompt as an array, with its cache (a new one for None), or an `InputError` that says what is wrong."""
+        """The ``prompts`` as arrays, (T,), with their caches, new ones for None; or an `InputError` that says why."""
         filled = [self.new_cache() if cache is None else cache for cache in caches]
         return checked_prompts(prompts, filled, (self.config, np.dtype(self.dtype), self.cache))

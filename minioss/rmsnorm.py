@@ -2,9 +2,11 @@
 
     y = x / sqrt(mean(x²) + ε) · g
 
-There is no mean to subtract and no bias to add. The gain g multiplies as it is stored:
-there is no hidden "+ 1". A layer has two of these, before the attention and before the
-experts, and the model has one more before the unembedding.
+There is no mean to subtract and no bias to add. The gain g multiplies as it is stored: there is no hidden "+ 1". Each
+layer has two of these, before attention and before the experts, and the model has one more before the unembedding.
+
+In all blocks a name ends in its axes: ``x_TD`` has a row of D numbers for each of T tokens. The key to the letters
+is in docs/architecture.md. ``@kernels.twin`` marks what compiled code may stand in for; a reader can pass over it.
 
 Source: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019), eq. 4;
 gpt_oss/torch/model.py, ``RMSNorm.forward``.
@@ -23,8 +25,8 @@ def rms_norm(x_TD: NDArray, gain_D: NDArray, eps: float) -> NDArray:
     Parameters
     ----------
     x_TD : float32 or float64, (T, D)
-    gain_D : same type, (D,)
-    eps : added to the mean square (``rms_norm_eps``, 1e-5 in the released models)
+    gain_D : g, of the same type, (D,)
+    eps : ε, which keeps a row of zeros from a division by zero (``rms_norm_eps``, 1e-5 in the released models)
 
     Returns
     -------

@@ -5,8 +5,10 @@
     x = x + mix_experts(rms_norm(x))   ┘ layer
     logits = rms_norm(x) Uᵀ
 
-The tokens of several prompts are one long T: the linear maps, norms, router and experts see
-all of them at once, and attention alone goes prompt by prompt.
+E is the embedding and U the unembedding: a row of D numbers for each of the V tokens of the vocabulary. x is the
+*residual stream*: every block reads it, and adds to it.
+
+The tokens of several prompts are one long T: all blocks see them at once, and attention alone goes prompt by prompt.
 
 Source: gpt_oss/torch/model.py, ``TransformerBlock`` and ``Transformer``.
 """
@@ -79,9 +81,8 @@ def forward(
     """
     ends = np.cumsum([len(ids) for ids in prompts])
     spans = [Span(slice(end - len(ids), end), cache) for ids, end, cache in zip(prompts, ends, caches, strict=True)]
-    positions_T = np.concatenate(
-        [np.arange(len(ids)) + cache.length for ids, cache in zip(prompts, caches, strict=True)]
-    )
+    starts = [cache.length for cache in caches]
+    positions_T = np.concatenate([start + np.arange(len(ids)) for ids, start in zip(prompts, starts, strict=True)])
     turn = rotation(positions_T, config.rope, config.head_dim, dtype)
     x_TD = embed(np.concatenate(prompts), weights, dtype)
     for index, layer_weights in enumerate(weights.layers):
@@ -94,7 +95,7 @@ def forward(
 
 @kernels.twin
 def embed(ids_T: NDArray, weights: Weights, dtype: DTypeLike) -> NDArray:
-    """The embedding's row of each token: (T, D)."""
+    """The embedding's row of each token, as ``dtype``: (T, D)."""
     return finite(decode(weights.embedding[ids_T], dtype), "the embedding holds NaN or infinity")
 
 
@@ -102,7 +103,7 @@ def embed(ids_T: NDArray, weights: Weights, dtype: DTypeLike) -> NDArray:
 def layer(
     x_TD: NDArray, weights: LayerWeights, index: int, config: Config, turn: Rotation, spans: Sequence[Span]
 ) -> NDArray:
-    """One layer: attention, then experts, each added to what came in."""
+    """Layer ``index``: attention, then experts, each added to x, (T, D). `NotFiniteError` where that is not finite."""
     normed_TD = rms_norm(x_TD, decode(weights.attention_norm, x_TD.dtype), config.rms_norm_eps)
     x_TD = x_TD + attention(normed_TD, weights.attention, index, turn, spans)
     normed_TD = rms_norm(x_TD, decode(weights.experts_norm, x_TD.dtype), config.rms_norm_eps)
@@ -115,12 +116,6 @@ def layer(
 
 @kernels.twin
 def unembed(x_TD: NDArray, weights: Weights, config: Config) -> NDArray:
-    """Logits over the vocabulary: (T, D) to (T, V).
-
-    Raises
-    ------
-    NotFiniteError
-        Where a logit is NaN or infinite.
-    """
+    """Logits over the vocabulary: (T, D) to (T, V). `NotFiniteError` where one is NaN or infinite."""
     normed_TD = rms_norm(x_TD, decode(weights.norm, x_TD.dtype), config.rms_norm_eps)
     return finite(matmul(normed_TD, weights.unembedding), "the unembedding gave NaN or infinity")
