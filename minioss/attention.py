@@ -11,6 +11,8 @@ queries of a group are rows of one product and the keys are never repeated. *Sin
 logit that joins the softmax and is then dropped; a head that finds nothing can leave its weight there, and rows sum to
 less than 1. *Window*: on every other layer a query sees itself and the window - 1 tokens before it.
 
+In the code, ``linear`` is x Wᵀ + b for a weight in any format, and ``decode`` gives a weight's numbers (linear.py).
+
 Source: Ainslie et al., "GQA" (2023); Xiao et al., "Efficient Streaming Language Models with
 Attention Sinks" (2023), for the idea; gpt_oss/torch/model.py, ``sdpa`` and ``AttentionBlock``.
 """

@@ -1,12 +1,11 @@
 """The seam between NumPy and Cython: the mark, the bindings, the choice.
 
-A function that has a kernel is written in NumPy where it belongs and marked `@twin`.
-Calling it runs whatever is bound to its name in the current context: nothing (then the
-NumPy body itself) or its Cython twin. The model binds for the length of a call; the
-blocks never ask which one runs.
+A *kernel* is a compiled function that computes what one of ours in NumPy does; the two are twins. The one in NumPy is
+written where it belongs and marked `@twin`. Calling it runs what is *bound* to its name in the current context: nothing
+(then the NumPy body itself) or its kernel. The model binds for the length of a call; no block asks which one runs.
 
-The same mark lets a function be watched, or replaced by a wrong one: `wrapping` puts another
-function around it, which gets the one it stands for. Then all runs in NumPy.
+The same mark lets a function be watched, or replaced by a wrong one: `wrapping` puts another function around it, which
+gets the one it stands for. Then all runs in NumPy.
 """
 
 import functools
@@ -40,10 +39,11 @@ else:
     }
     MISSING = None
 
-Bindings = Mapping[str, Callable]
+Bindings = Mapping[str, Callable]  # what runs in place of marked functions, by their names
 
 NUMPY: dict[str, Callable] = {}  # every marked function, by its name, as it is written
 
+# Kernels that were chosen, and functions put around marked ones, the outermost last.
 _chosen: ContextVar[Bindings] = ContextVar("chosen", default=MappingProxyType({}))
 _wrappers: ContextVar[tuple[Bindings, ...]] = ContextVar("wrappers", default=())
 # Both together, so that a call looks in one place.

@@ -1,7 +1,7 @@
 """RoPE: a token's position turns its queries and keys, so that scores see distances.
 
 The K numbers of a query or key are K/2 pairs (i, i + K/2): the *halves*, not the neighbours. At position p, pair i
-turns by the angle p ω[i]. The base θ is 150000, so the first pairs turn fast and the last ones hardly at all:
+turns by the angle p ω[i]. The base θ is ``rope_theta`` = 150000: first pairs turn fast, the last ones hardly at all:
 
     x'[i]       = x[i] cos(p ω[i]) - x[i + K/2] sin(p ω[i])
     x'[i + K/2] = x[i + K/2] cos(p ω[i]) + x[i] sin(p ω[i])        ω[i] = θ^(-2i/K)
