@@ -41,7 +41,7 @@ CHATS = [line for line in RUN if line.startswith("minioss chat")]
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """A model with a long context, which is verified in moments."""
+    """A model with a long context and the tokens of the official pattern, verified in moments."""
     folder = tmp_path_factory.mktemp("models") / "small"
     minioss.synthesize(folder, minioss.preset("tiny"))
     return folder
@@ -51,7 +51,7 @@ def small(tmp_path_factory):
 def files(tmp_path, monkeypatch, small):
     """The files that the pages speak of, in the working folder."""
     monkeypatch.chdir(tmp_path)
-    ids = np.random.default_rng(0).integers(272, size=40)
+    ids = np.random.default_rng(0).integers(272, size=24)
     np.savez("theirs.npz", tokens=ids, logits=minioss.load(small, kernels="numpy")(ids))
     Path("ids.json").write_text(json.dumps(ids.tolist()))
     Path("tiny.losses.csv").write_text(f"{','.join(COLUMNS)}\n1,99,8.0,1.0,0.5,1e-3\n2,198,4.0,1.0,0.5,1e-3\n")
@@ -65,7 +65,7 @@ def arguments(line, small):
     words.whitespace_split, words.commenters = True, "#"
     words = [word.removeprefix(".venv/bin/") for word in words]
     before, words = words[: words.index("minioss")], words[words.index("minioss") + 1 :]
-    ours = small if words[0] in ("bench", "verify", "diagnose") else minioss.TINY
+    ours = small if words[0] in ("gguf", "bench", "verify", "diagnose") else minioss.TINY
     words = words[: words.index(">")] if ">" in words else words
     return [str(ours) if word in ("gpt-oss-20b", "FOLDER") else word for word in words], before[1:-1]
 
