@@ -334,7 +334,7 @@ exercises.check("rope", turn)
 
 # %%
 labels = plots.token_labels(ids, encoding)
-last = slice(len(ids) - 40, None)
+last = slice(len(ids) - 32, None)
 short = minioss.trace(model, ids[last], ["*.attention.weights"])
 plots.attention_map(short, layer=1, head=0, labels=labels[last])
 # %% [markdown]
@@ -625,7 +625,9 @@ exercises.check("cache", numbers)
 # %%
 for effort in ("low", "high"):
     reply = list(minioss.generate(model, ask("What is 683 - 497?", effort), max_new_tokens=150, temperature=0))
-    plots.timeline(plots.token_kinds(reply, encoding)).set_title(f"effort: {effort}", loc="left")
+    ax = plots.timeline(plots.token_kinds(reply, encoding))
+    ax.set_title(f"effort: {effort}", loc="left")
+    ax.set_xlim(0, 80)
     print(f"{effort}: {encoding.decode(reply)}\n")
 
 # %% [markdown]
@@ -644,17 +646,16 @@ for effort in ("low", "medium", "high"):
 assert right["high"] > 0.9 > 0.5 > right["low"]
 
 # %% [markdown]
-# **Break it.** Cut the reasoning short: we close the channel ourselves and let the model answer. With half of the columns
-# done, it can only guess.
+# **Break it.** Cut the reasoning short: we close the channel ourselves and let the model answer. With some of the columns
+# missing, it can only guess.
 
 # %%
-question = ask("What is 683 - 497?", "high")
-for shown in (0, 20, 40, 60):
-    thought = list(minioss.generate(model, question, max_new_tokens=shown + 3, temperature=0)) if shown else []
-    cut = encoding.encode("<|end|><|start|>assistant<|channel|>final<|message|>", allowed_special="all")
-    given = [*question, *(thought + cut if thought else cut[3:])]
+end = reply.index(encoding.encode_single_token("<|end|>"))
+final = encoding.encode("<|end|><|start|>assistant<|channel|>final<|message|>", allowed_special="all")
+for kept in (10, 30, 50, end):
+    given = [*ask("What is 683 - 497?", "high"), *reply[:kept], *final]
     said = list(minioss.generate(model, given, max_new_tokens=6, temperature=0))
-    print(f"{shown:3} tokens of reasoning: {encoding.decode(said)!r}")
+    print(f"after {kept:2} of {end} tokens: {encoding.decode(said)!r}")
 
 # %% [markdown]
 # **Exercise.** `worked(a, b)`: the reasoning of a sum of two numbers, line for line as the model writes it. (Look at its
@@ -773,6 +774,6 @@ print(f"{len(diagnosis.verdict.mistakes)} mistake(s) found, confidence {diagnosi
 # ## Where to go from here
 #
 # Read the modules, in this order: `rmsnorm`, `rope`, `attention`, `router`, `experts`, `cache`, `transformer`, `model`. Together
-# they have fewer than 900 lines, half of them prose, and you have now computed all that they do. `docs/training.md` goes the
+# they have fewer than 900 lines; you have now computed all that they do. `docs/training.md` goes the
 # same way backwards. And with the official folder of the 20b, everything here works as well:
 # `minioss.load("gpt-oss-20b")`.

@@ -1,4 +1,9 @@
-"""The walkthrough: notebook and text are one, every section has its parts, and all of it runs in an empty folder."""
+"""The walkthrough: notebook and text are one, every section has its parts, and all of it runs in an empty folder.
+
+The text is what is edited. Then:
+
+    jupytext --to ipynb docs/walkthrough.py -o walkthrough.ipynb && jupyter execute --inplace walkthrough.ipynb
+"""
 
 import re
 from pathlib import Path
