@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import minioss
 from minioss import cli, kernels
 from minioss.config import FULL, SLIDING
-from minioss.verify import rounding
+from minioss.verify import reference, rounding
 from minioss.verify.diagnosis import coarse, diagnose, evidence
 from minioss.verify.diagnosis.noise import Noise
 from minioss.verify.faults import CATALOGUE
@@ -169,17 +169,17 @@ def test_some_columns_of_a_large_vocabulary_will_do(model, monkeypatch):
 
 
 def test_weights_need_not_fit_in_memory(model, monkeypatch):
-    monkeypatch.setattr(evidence, "MOST_VALUES", 0)
+    monkeypatch.setattr(reference, "MOST_VALUES", 0)
     assert diagnose(model, port(model, "gate-gelu", ids=IDS[:20])).verdict.mistakes == ("gate-gelu",)
 
 
 def test_the_beginning_of_a_port_stands_for_itself(model):
     theirs = port(model, "router-sigmoid", wanted=["*"])
     whole = evidence.port(model, theirs)
-    part = whole.layers(1)
+    part = evidence.first_layers(whole, 1)
     for mistakes in ((), ("router-sigmoid",), ("sink-dropped",)):
-        left_KT = part.evidence(mistakes).left_KT
-        assert np.allclose(left_KT, whole.evidence(mistakes).left_KT[: len(part.names)], rtol=1e-9, atol=1e-20)
+        left_KT, whole_KT = (evidence.gathered(each, mistakes).left_KT for each in (part, whole))
+        assert np.allclose(left_KT, whole_KT[: len(part.names)], rtol=1e-9, atol=1e-20)
 
 
 # The measures

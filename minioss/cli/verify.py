@@ -18,7 +18,7 @@ from minioss.verify.against import drawn, transformers_trace
 from minioss.verify.comparing import Comparison, compare
 from minioss.verify.files import read_trace
 from minioss.verify.judging import Figure
-from minioss.verify.noise import PRECISIONS
+from minioss.verify.rounding import PRECISIONS
 from minioss.verify.verdict import EXIT
 
 

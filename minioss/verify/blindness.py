@@ -8,12 +8,11 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from minioss.config import SLIDING, Config
 from minioss.rope import rotation
-from minioss.verify.faults import CATALOGUE, fault
-from minioss.verify.reference import Reference
+from minioss.verify.faults import CATALOGUE
+from minioss.verify.reference import Arrays, Reference
 
 
 class Probe(NamedTuple):
@@ -76,15 +75,11 @@ class Blindness(NamedTuple):
     seen: float
 
 
-def blindness(reference: Reference, is_wrong: Callable[[dict[str, NDArray]], bool]) -> Blindness:
-    """Make each possible mistake of the probes; ``is_wrong`` judges what the arrays are off by then."""
-    probes = [probe for probe in PROBES if probe.possible(reference.config)]
-    unseen = []
-    for probe in probes:
-        with fault(probe.name):
-            wrong = reference.run()
-        if not is_wrong(reference.errors(reference.off_by(wrong))):
-            unseen.append(probe)
+def blindness(reference: Reference, is_wrong: Callable[[Arrays], bool]) -> Blindness:
+    """Make each possible mistake of the probes; ``is_wrong`` judges the arrays of a port that makes it."""
+    probes = [probe for probe in PROBES if probe.possible(reference.model.config)]
+    made = {probe: reference.predicted((probe.name,)) for probe in probes}
+    unseen = [probe for probe, arrays in made.items() if arrays and not is_wrong(arrays)]
     decisive, remarks = (
         tuple(_sentence(probe) for probe in unseen if probe.decisive is wanted) for wanted in (True, False)
     )
@@ -96,13 +91,10 @@ def _sentence(probe: Probe) -> str:
 
 
 def _experts_never_chosen(reference: Reference) -> tuple[str, ...]:
-    count, chosen = reference.config.num_local_experts, reference.config.num_experts_per_tok
-    never = 0
-    for layer in reference.layers:
-        logits_TE = reference.exact[f"layers.{layer}.router.logits"]
-        never += count - len(np.unique(np.argsort(-logits_TE, axis=-1)[:, :chosen]))
+    config, routers = reference.model.config, reference.routers
+    chosen = [np.argsort(-reference.exact[name], axis=-1)[:, : config.num_experts_per_tok] for name in routers]
+    count = config.num_local_experts * len(routers)
+    never = count - sum(len(np.unique(chosen_TA)) for chosen_TA in chosen)
     if never == 0:
         return ()
-    return (
-        f"{never} of {count * len(reference.layers)} experts were never chosen: whatever is wrong with them does not show.",
-    )
+    return (f"{never} of {count} experts were never chosen: whatever is wrong with them does not show.",)

@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minioss.config import Config
-from minioss.errors import InputError, NotFiniteError
+from minioss.errors import InputError
 from minioss.model import Model
 from minioss.verify.blindness import blindness
 from minioss.verify.files import checked_trace, read_trace
 from minioss.verify.judging import Figure, Judge
 from minioss.verify.keys import block, inputs, keys
 from minioss.verify.measures import kl, top_k_agreement
-from minioss.verify.noise import PRECISIONS
-from minioss.verify.reference import Reference
+from minioss.verify.reference import Reference, reference
+from minioss.verify.rounding import PRECISIONS
 from minioss.verify.verdict import Verdict
 
 UNRELATED = 0.2  # a cosine below which two arrays have nothing to do with one another
@@ -82,12 +82,8 @@ def compare(model: Model, theirs: str | Path | Mapping[str, NDArray], precision:
     if precision not in (None, *PRECISIONS):
         raise InputError(f"precision is {precision!r}; expected {', '.join(map(repr, PRECISIONS))} or None")
     read = checked_trace if isinstance(theirs, Mapping) else read_trace
-    checked = read(theirs, model.config)
-    try:
-        with np.errstate(over="ignore", invalid="ignore"):
-            return _compared(Reference(model, checked), precision)
-    except NotFiniteError as error:
-        raise InputError(f"the reference cannot go on from the port's arrays: {error}") from None
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _compared(reference(model, read(theirs, model.config)), precision)
 
 
 def _compared(reference: Reference, precision: str | None) -> Comparison:
@@ -98,7 +94,7 @@ def _compared(reference: Reference, precision: str | None) -> Comparison:
         judge.precision,
         len(reference.theirs["tokens"]),
         judge.judged,
-        sum(judge.ties(layer) for layer in reference.layers),
+        judge.ties,
         figures,
         agreement(reference),
     )
@@ -119,7 +115,7 @@ def verdict(judge: Judge, figures: Sequence[Figure]) -> Verdict:
     if wrong and judge.doubt:
         return Verdict("cannot say", (), None, 0.0, (departure(wrong[0], judge.precision), doubt(judge.doubt), *notes))
     if wrong:
-        where = departs_in(wrong[0].name, judge.theirs, judge.reference.config)
+        where = departs_in(wrong[0].name, judge.theirs, judge.reference.model.config)
         worst = max(figure.ratio for figure in wrong)
         reasons = (departure(wrong[0], judge.precision), *unrelated(figures), *notes)
         return Verdict("wrong", (), where, 1 - 1 / worst, reasons)
@@ -169,7 +165,7 @@ def unrelated(figures: Sequence[Figure]) -> Iterator[str]:
 
 def near_ties(judge: Judge) -> Iterator[str]:
     """What near-ties of the router did to the test."""
-    ties, T = sum(judge.ties(layer) for layer in judge.reference.layers), len(judge.theirs["tokens"])
+    ties, T = judge.ties, len(judge.theirs["tokens"])
     if ties:
         yield f"{ties} time(s) the port chose another expert where the router's logits tie within the noise."
     if judge.judged < T:

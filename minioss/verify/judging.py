@@ -1,15 +1,16 @@
 """The port's errors beside the noise of its precision: array by array, and the router's choices."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minioss.verify.keys import Key, block, keys
+from minioss.verify.keys import block, keys
 from minioss.verify.measures import cosine
-from minioss.verify.noise import RUNGS, find, measure, ratio
-from minioss.verify.reference import Reference, difference
+from minioss.verify.noise import find, measure, ratio
+from minioss.verify.reference import Arrays, Reference
+from minioss.verify.rounding import RUNGS
 
 
 class Figure(NamedTuple):
@@ -39,16 +40,21 @@ class Judge:
 
     def __init__(self, reference: Reference, precision: str | None) -> None:
         self.reference, self.theirs = reference, reference.theirs
-        self.same_experts = all(f"layers.{layer}.router.experts" in self.theirs for layer in reference.layers)
-        off = reference.off_by(self.theirs)
-        self.errors = reference.errors(off)
+        self.experts = [name.replace("logits", "experts") for name in reference.routers]
+        self.same_experts = all(name in self.theirs for name in self.experts)
+        self.errors = self.errors_of(self.theirs)
         if precision is None:
-            self.noises, self.doubt = find(reference, off, self.same_experts)
+            self.noises, self.doubt = find(reference, self.errors, self.same_experts)
         else:
-            self.noises = [measure(reference, rung, off) for rung in RUNGS if rung.precision == precision]
+            self.noises = [measure(reference, rung, self.errors) for rung in RUNGS if rung.precision == precision]
             self.doubt = None
         self.precision = self.noises[0].rung.precision
         self.judged = self._judged()
+
+    def errors_of(self, arrays: Arrays) -> dict[str, NDArray]:
+        """What each array that is no choice of experts is off by, token by token: (T,) each."""
+        errors = self.reference.errors(arrays, self.reference.exact)
+        return {name: errors_T for name, errors_T in errors.items() if name not in self.experts}
 
     def ratio(self, name: str, errors_T: NDArray) -> float:
         """The error of an array over the largest that any way to compute in the port's precision explains."""
@@ -60,43 +66,42 @@ class Judge:
             for noise in self.noises
         )
 
-    def is_wrong(self, errors: Mapping[str, NDArray]) -> bool:
-        """Whether any of the port's arrays, with these errors, would be judged wrong."""
-        return any(self.ratio(name, errors[name]) > 1 for name in self.errors)
+    def is_wrong(self, arrays: Arrays) -> bool:
+        """Whether a port with these arrays would be judged wrong."""
+        return any(self.ratio(name, errors_T) > 1 for name, errors_T in self.errors_of(arrays).items())
 
     def figures(self) -> Iterator[Figure]:
         """One for each array that the port gave."""
-        for name, key in keys(self.reference.config).items():
+        known = keys(self.reference.model.config)
+        for name in self.reference.names:
             if name in self.errors:
-                yield Figure(name, block(name, key), *self._figures_of(name, key), self.ratio(name, self.errors[name]))
-            elif name in self.theirs and name != "tokens":
-                layer = int(name.split(".")[1])
+                figures = *self._figures_of(name), self.ratio(name, self.errors[name])
+            else:
+                layer = self.experts.index(name)
                 gap, explained = float(self._gaps(layer).max()), self._explained(layer)
-                yield Figure(name, block(name, key), gap, None, None, explained, gap / explained)
+                figures = gap, None, None, explained, gap / explained
+            yield Figure(name, block(name, known[name]), *figures)
 
-    def _figures_of(self, name: str, key: Key) -> tuple[float, float, float, float]:
-        """The largest difference, the NMSE, the cosine, and the noise's NMSE."""
+    def _figures_of(self, name: str) -> tuple[float, float, float, float]:
+        """The largest difference, the NMSE, the cosine, and the noise's NMSE: infinite where other keys are hidden."""
         theirs, exact = self.theirs[name], self.reference.exact[name]
         finite = np.isfinite(exact) & np.isfinite(theirs)
-        largest = np.abs(difference(theirs, exact, key)).max()
+        same_hidden = np.array_equal(np.isfinite(exact), np.isfinite(theirs))
+        largest = np.abs((theirs - exact)[finite]).max() if same_hidden else np.inf
+        nmse = np.mean(self.errors[name]) if same_hidden else np.inf
         noise = min(np.mean(noise.errors[name]) for noise in self.noises)
-        return (
-            float(largest),
-            float(np.mean(self.errors[name])),
-            float(cosine(theirs[finite], exact[finite])),
-            float(noise),
-        )
+        return float(largest), float(nmse), float(cosine(theirs[finite], exact[finite])), float(noise)
 
-    def ties(self, layer: int) -> int:
-        """Tokens for which the port chose another expert of a layer, as near as the noise lets it."""
-        if f"layers.{layer}.router.experts" not in self.theirs:
-            return 0
-        gaps_T = self._gaps(layer)
-        return int(np.sum((gaps_T > 0) & (gaps_T <= self._explained(layer))))
+    @property
+    def ties(self) -> int:
+        """How often the port chose another expert, as near as the noise lets it."""
+        layers = [layer for layer, name in enumerate(self.experts) if name in self.theirs]
+        gaps = [(self._gaps(layer), self._explained(layer)) for layer in layers]
+        return sum(int(np.sum((gaps_T > 0) & (gaps_T <= explained))) for gaps_T, explained in gaps)
 
     def _gaps(self, layer: int) -> NDArray:
         """How far the logit of the port's worst choice is below those that should have been chosen: (T,)."""
-        name, chosen_TA = f"layers.{layer}.router.logits", self.theirs[f"layers.{layer}.router.experts"]
+        name, chosen_TA = self.reference.routers[layer], self.theirs[self.experts[layer]]
         logits_TE = self.theirs.get(name, self.reference.exact[name]).astype(np.float64)
         lowest_T = np.take_along_axis(logits_TE, chosen_TA, axis=-1).min(axis=-1)
         expected_T = np.sort(logits_TE, axis=-1)[:, -chosen_TA.shape[-1]]
@@ -108,10 +113,7 @@ class Judge:
 
     def _judged(self) -> int:
         """How many tokens come before the first near-tie that may have gone the other way without our knowing."""
-        near_T = np.zeros(len(self.theirs["tokens"]), bool)
-        A, E = self.reference.config.num_experts_per_tok, self.reference.config.num_local_experts
-        if A < E and self.precision == "float32" and not self.same_experts:
-            for layer in self.reference.layers:
-                ordered_TE = np.sort(self.reference.exact[f"layers.{layer}.router.logits"], axis=-1)
-                near_T |= ordered_TE[:, -A] - ordered_TE[:, -A - 1] <= self._explained(layer)
+        margins_LT = self.reference.margins(self.reference.exact)
+        explained_L1 = [[self._explained(layer)] for layer in range(len(margins_LT))]
+        near_T = (margins_LT <= explained_L1).any(axis=0) & (self.precision == "float32")
         return int(np.argmax(near_T)) if near_T.any() else len(near_T)

@@ -1,6 +1,5 @@
 """How far two arrays, or two sets of logits, are from one another.
 
-    NMSE   = Σ (x - y)² / Σ y²                       of one array, y the reference
     cosine = Σ x y / sqrt(Σ x² Σ y²)
     KL     = Σ p (log p - log q)                     of the next token's probabilities, in nats
 
@@ -9,18 +8,6 @@ All of them in float64, whatever the arrays are.
 
 import numpy as np
 from numpy.typing import NDArray
-
-
-def nmse(found: NDArray, reference: NDArray) -> float:
-    """Squared error over the squared size of the reference: exactly 0 for identical arrays.
-
-    Examples
-    --------
-    >>> nmse(np.array([3.0, 4.1]), np.array([3.0, 4.0])).round(6)
-    np.float64(0.0004)
-    """
-    found, reference = found.astype(np.float64), reference.astype(np.float64)
-    return np.sum(np.square(found - reference)) / max(np.sum(np.square(reference)), np.finfo(float).tiny)
 
 
 def cosine(x: NDArray, y: NDArray) -> NDArray[np.float64]:
@@ -52,3 +39,23 @@ def top_k_agreement(found_TV: NDArray, reference_TV: NDArray, k: int) -> float:
     """Which share of the reference's k most probable tokens is among the k of the other, in the mean over positions."""
     found, reference = (np.argsort(-logits, axis=-1, kind="stable")[:, :k] for logits in (found_TV, reference_TV))
     return float(np.mean((found[:, :, None] == reference[:, None, :]).any(axis=1)))
+
+
+def likeness(left_KT: NDArray, noise_KT: NDArray, between_KT: NDArray) -> float:
+    """How much two deviations look alike, from -1 to 1: their mean cosine, over the quieter half of the tokens.
+
+    From their squares, and that of what is between their ends: two sides of a triangle, and the third. A choice of
+    the router that flips makes any two alike, hence the quieter half.
+    """
+    quiet_KT = (noise_KT > 0) & (noise_KT <= np.median(noise_KT, axis=-1, keepdims=True)) & (left_KT > 0)
+    product_KT = (left_KT + noise_KT - between_KT) / 2
+    cosine = product_KT[quiet_KT] / np.sqrt(left_KT[quiet_KT] * noise_KT[quiet_KT])
+    return float(cosine.mean()) if cosine.size else 0.0
+
+
+def router_margins(logits_TE: NDArray, count: int) -> NDArray:
+    """How far the last of the chosen experts is above the first that is not: (T,), infinite where all are chosen."""
+    if count == logits_TE.shape[-1]:
+        return np.full(len(logits_TE), np.inf)
+    ordered_TE = np.sort(logits_TE, axis=-1)
+    return ordered_TE[:, -count] - ordered_TE[:, -count - 1]

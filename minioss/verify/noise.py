@@ -11,34 +11,15 @@ The precision is float32 unless the port's deviation looks like another one's, t
 in the same places is off by much the same, and no mistake is.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minioss.verify import rounding
-from minioss.verify.measures import cosine
+from minioss.verify.measures import likeness
 from minioss.verify.reference import Reference
-
-
-class Rung(NamedTuple):
-    """One way to compute in a precision."""
-
-    precision: str
-    activations: str
-    rounding: Callable[[], AbstractContextManager[None]]
-
-
-RUNGS = (
-    Rung("float32", "float32", rounding.float32_angles),
-    Rung("bfloat16", "float32", rounding.official),
-    Rung("bfloat16", "float32", rounding.transformers),
-    Rung("bfloat16", "bfloat16", nullcontext),
-    Rung("int8", "int8", nullcontext),
-)
-PRECISIONS = tuple(dict.fromkeys(rung.precision for rung in RUNGS))
+from minioss.verify.rounding import RUNGS, Rung
 
 SLACK = 16.0  # 4 times as large: sums in another order, near-ties that went another way
 SLACK_SAME_EXPERTS = 4.0  # of bfloat16 and int8 where no choice is open: rounding alone
@@ -66,20 +47,14 @@ class Noise(NamedTuple):
     likeness: float
 
 
-def measure(reference: Reference, rung: Rung, port: Mapping[str, NDArray]) -> Noise:
-    """Run the reference on a rung; ``port`` is what the port is off by."""
-    with rung.rounding():
-        off = reference.off_by(reference.run(dtype="float32", activations=rung.activations))
-    errors = reference.errors(off)
-    gaps = [TIE * float(np.median(np.abs(off[f"layers.{layer}.router.logits"]))) for layer in reference.layers]
-    alike = [_likeness(port[name], off[name], errors[name]) for name in port if errors[name].any()]
-    return Noise(rung, errors, gaps, float(np.mean(alike or [0])))
-
-
-def _likeness(port_TX: NDArray, rung_TX: NDArray, errors_T: NDArray) -> float:
-    """The mean cosine over the quieter half of the tokens: a near-tie that goes the other way makes any two alike."""
-    quiet = (errors_T <= np.median(errors_T)) & np.isfinite(port_TX).all(axis=-1)
-    return float(np.mean(cosine(port_TX[quiet], rung_TX[quiet]))) if quiet.any() else 0.0
+def measure(reference: Reference, rung: Rung, errors: Mapping[str, NDArray]) -> Noise:
+    """Run the reference on a rung; ``errors`` are the port's."""
+    found = reference.predicted((), rung) or reference.exact
+    noise, between = reference.errors(found, reference.exact), reference.errors(reference.theirs, found)
+    noisy = [name for name in errors if noise[name].any()]
+    alike = likeness(*(np.array([each[name] for name in noisy]) for each in (errors, noise, between))) if noisy else 0.0
+    gaps = [TIE * deviation for deviation in reference.router_deviations(found, reference.exact)]
+    return Noise(rung, noise, gaps, alike)
 
 
 def ratio(errors_T: NDArray, noise_T: NDArray, precision: str, same_experts: bool) -> float:
@@ -103,20 +78,19 @@ class Found(NamedTuple):
     doubt: str | None
 
 
-def find(reference: Reference, port: Mapping[str, NDArray], same_experts: bool) -> Found:
+def find(reference: Reference, errors: Mapping[str, NDArray], same_experts: bool) -> Found:
     """The precision that the port's deviation looks like, or else float32."""
-    errors = reference.errors(port)
-    fine = measure(reference, RUNGS[0], port)
-    if all(ratio(errors[name], fine.errors[name], "float32", same_experts) <= 1 for name in port):
+    fine = measure(reference, RUNGS[0], errors)
+    if all(ratio(errors[name], fine.errors[name], "float32", same_experts) <= 1 for name in errors):
         return Found([fine], None)
-    coarse = [measure(reference, rung, port) for rung in RUNGS[1:]]
+    coarse = [measure(reference, rung, errors) for rung in RUNGS[1:]]
     possible = [noise for noise in coarse if not _refuted(noise, fine, errors)]
     possible.sort(key=lambda noise: -noise.likeness)
     if possible and possible[0].likeness >= LIKENESS:
         return Found([noise for noise in coarse if noise.rung.precision == possible[0].rung.precision], None)
     for noise in possible:
         precision = noise.rung.precision
-        if all(ratio(errors[name], noise.errors[name], precision, same_experts) <= 1 for name in port):
+        if all(ratio(errors[name], noise.errors[name], precision, same_experts) <= 1 for name in errors):
             return Found([fine], precision)
     return Found([fine], None)
 

@@ -14,7 +14,8 @@ Source: gpt_oss/torch/model.py; transformers, ``modeling_gpt_oss.py`` with eager
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -156,3 +157,22 @@ TRANSFORMERS = {
     "attention.softmax_with_sink": _softmax_of_rounded_differences,
     "experts.mix_experts": _mix_one_by_one,
 }
+
+
+class Rung(NamedTuple):
+    """One way to compute in a precision."""
+
+    precision: str
+    activations: str
+    rounding: Callable[[], AbstractContextManager[None]]
+
+
+RUNGS = (
+    Rung("float32", "float32", float32_angles),
+    Rung("bfloat16", "float32", official),
+    Rung("bfloat16", "float32", transformers),
+    Rung("bfloat16", "bfloat16", nullcontext),
+    Rung("int8", "int8", nullcontext),
+)
+FLOAT32, *COARSE = RUNGS
+PRECISIONS = tuple(dict.fromkeys(rung.precision for rung in RUNGS))

@@ -24,7 +24,7 @@ import numpy as np
 import minioss
 from minioss import kernels, prompts
 from minioss.config import FULL, SLIDING
-from minioss.verify import rounding
+from minioss.verify import reference, rounding
 from minioss.verify.diagnosis import evidence
 from minioss.verify.diagnosis.findings import Findings, examine
 from minioss.verify.faults import CATALOGUE
@@ -99,7 +99,7 @@ def run_port(
 @contextmanager
 def remembered() -> Iterator[None]:
     """What the reference predicts of logits does not depend on the port: compute it once a checkpoint."""
-    compute, known = evidence.Port.predicted, {}
+    compute, known = reference.Reference.predicted, {}
 
     def predicted(port, mistakes, rung=None):
         if port.names != ["logits"]:
@@ -109,7 +109,7 @@ def remembered() -> Iterator[None]:
             known[key] = port.model.weights, compute(port, mistakes, rung)
         return known[key][1]
 
-    with mock.patch.object(evidence.Port, "predicted", predicted):
+    with mock.patch.object(reference.Reference, "predicted", predicted):
         yield
 
 
@@ -132,9 +132,9 @@ def singles(seed: int, kinds: list[str], wanted: tuple[str, ...], tokens: int, n
         ids = np.random.default_rng(seed).integers(
             0, model.config.vocab_size, tokens if model is plain else EDGE_TOKENS
         )
-        reference = evidence.port(model, {"tokens": ids, "logits": model(ids)})
-        right = reference.right["logits"]
-        effects = {name: nmse(reference.predicted((name,))["logits"], right) for name in chosen}
+        port = evidence.port(model, {"tokens": ids, "logits": model(ids)})
+        right = port.exact["logits"]
+        effects = {name: nmse(port.predicted((name,))["logits"], right) for name in chosen}
         for kind in kinds:
             noise = nmse(run_port(model, ids, kind)["logits"], right)
             for name, effect in effects.items():
@@ -171,7 +171,7 @@ def pairs(seed: int, count: int, wanted: tuple[str, ...], tokens: int) -> None:
     model, random = checkpoint(seed), np.random.default_rng(seed + 1)
     ids = np.random.default_rng(seed).integers(0, model.config.vocab_size, tokens)
     right = evidence.port(model, {"tokens": ids, "logits": model(ids)})
-    names = [name for name in CATALOGUE if nmse(right.predicted((name,))["logits"], right.right["logits"]) > SMALLEST]
+    names = [name for name in CATALOGUE if nmse(right.predicted((name,))["logits"], right.exact["logits"]) > SMALLEST]
     for _ in range(count):
         one, other = random.choice(names, 2, replace=False)
         while CATALOGUE[one].block == CATALOGUE[other].block:

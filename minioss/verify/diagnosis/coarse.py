@@ -16,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minioss.verify.diagnosis.evidence import Evidence, Names, Port
+from minioss.verify.diagnosis.evidence import Evidence, apart
 from minioss.verify.diagnosis.noise import Noise
+from minioss.verify.reference import Names, Reference
 
 ROUNDS = 10
 STRONG = 5.0  # a hundred mistakes are tried on each port
@@ -45,7 +46,7 @@ def support(noise: Noise, right: Evidence, wrong: Evidence) -> Support:
     return Support(*_coefficient(noise, right, wrong), _strength(gain(noise, right, wrong)))
 
 
-def holding(port: Port, noise: Noise, evidence: Mapping[Names, Evidence]) -> list[Names]:
+def holding(port: Reference, noise: Noise, evidence: Mapping[Names, Evidence]) -> list[Names]:
     """The mistakes that hold, best first, without those that hold for right ports of some precision, too."""
     held = [names for names, each in evidence.items() if names and support(noise, evidence[()], each).holds]
     wrong = [names for names in held if not _usual(port, noise, names)]
@@ -63,15 +64,12 @@ def gain(noise: Noise, right: Evidence, wrong: Evidence) -> NDArray:
     return np.log((right.left_KT + noise.floor_K1) / (wrong.left_KT + noise.floor_K1)).sum(axis=0)
 
 
-def _usual(port: Port, noise: Noise, names: Names) -> bool:
-    wrong = port.predicted(names)
-    for rounded in port.rounded:
-        without, with_it = (
-            Evidence(port.apart(rounded, each), port.apart(each, port.right), None) for each in (port.right, wrong)
-        )
-        if support(noise, without, with_it).holds:
-            return True
-    return False
+def _usual(port: Reference, noise: Noise, names: Names) -> bool:
+    sides = port.exact, port.predicted(names)
+    pairs = (
+        [Evidence(apart(port, found, p), apart(port, p, port.exact), None) for p in sides] for found in port.rounded
+    )
+    return any(support(noise, *pair).holds for pair in pairs)
 
 
 def _coefficient(noise: Noise, right: Evidence, wrong: Evidence) -> tuple[float, float]:

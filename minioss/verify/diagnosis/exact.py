@@ -13,14 +13,15 @@ from itertools import combinations
 
 import numpy as np
 
-from minioss.verify.diagnosis.evidence import Evidence, Names, Port
+from minioss.verify.diagnosis.evidence import Evidence, first_tokens, gathered
 from minioss.verify.diagnosis.noise import Noise, measured
+from minioss.verify.reference import Names, Reference
 
 BEGINNINGS = 8  # first mistakes of a pair that are followed up
 MAGNIFIED = 300.0
 
 
-def explaining(port: Port, noise: Noise, evidence: Mapping[Names, Evidence]) -> list[Names]:
+def explaining(port: Reference, noise: Noise, evidence: Mapping[Names, Evidence]) -> list[Names]:
     """Which of these leave nothing beyond float32, least first."""
     order = sorted(evidence, key=lambda names: float(evidence[names].left_KT.sum()))
     whole = [names for names in order if not noise.departs_exactly(evidence[names]).any()]
@@ -30,7 +31,7 @@ def explaining(port: Port, noise: Noise, evidence: Mapping[Names, Evidence]) -> 
     return [names for names in near if not measured(port, names).departs_exactly(evidence[names]).any()]
 
 
-def pairs(port: Port, noise: Noise, singles: Mapping[Names, Evidence], held: Names) -> dict[Names, Evidence]:
+def pairs(port: Reference, noise: Noise, singles: Mapping[Names, Evidence], held: Names) -> dict[Names, Evidence]:
     """The pairs of mistakes that explain everything together.
 
     Where one mistake holds that leaves no more than rounding would, it is one of the pair.
@@ -39,7 +40,7 @@ def pairs(port: Port, noise: Noise, singles: Mapping[Names, Evidence], held: Nam
     if port.names == ["logits"] and not held:
         searches.append(_at_the_same_token(port, _magnified(noise), singles))
     for candidates in searches:
-        tried = {names: port.evidence(names) for names in dict.fromkeys(candidates)}
+        tried = {names: gathered(port, names) for names in dict.fromkeys(candidates)}
         found = {names: each for names, each in tried.items() if each}
         whole = explaining(port, noise, found)
         if whole:
@@ -51,7 +52,9 @@ def _magnified(noise: Noise) -> Noise:
     return noise._replace(exact_K=MAGNIFIED * noise.exact_K)
 
 
-def _one_after_the_other(port: Port, noise: Noise, singles: Mapping[Names, Evidence], held: Names) -> Iterator[Names]:
+def _one_after_the_other(
+    port: Reference, noise: Noise, singles: Mapping[Names, Evidence], held: Names
+) -> Iterator[Names]:
     reach = {names: _reach(noise, each) for names, each in singles.items()}
     end = singles[()].left_KT.size
     beginnings = sorted((names for names in singles if reach[()] < reach[names]), key=reach.get, reverse=True)
@@ -63,7 +66,7 @@ def _one_after_the_other(port: Port, noise: Noise, singles: Mapping[Names, Evide
         yield from _explaining_at(port, noise, [tuple(sorted((one, other))) for other in others], place)
 
 
-def _at_the_same_token(port: Port, noise: Noise, singles: Mapping[Names, Evidence]) -> Iterator[Names]:
+def _at_the_same_token(port: Reference, noise: Noise, singles: Mapping[Names, Evidence]) -> Iterator[Names]:
     place = 0, _reach(noise, singles[()])
     if place[1] < singles[()].left_KT.size:
         yield from _explaining_at(port, noise, combinations(_showing(noise, singles, place), 2), place)
@@ -80,9 +83,11 @@ def _showing(noise: Noise, singles: Mapping[Names, Evidence], place: tuple[int, 
     return [names[0] for names, each in singles.items() if names and each.effect_KT[place] > noise.exact_K[place[0]]]
 
 
-def _explaining_at(port: Port, noise: Noise, candidates: Iterable[Names], place: tuple[int, int]) -> Iterator[Names]:
-    beginning = port.first(place[1] + 1) if port.names == ["logits"] else port
+def _explaining_at(
+    port: Reference, noise: Noise, candidates: Iterable[Names], place: tuple[int, int]
+) -> Iterator[Names]:
+    beginning = first_tokens(port, place[1] + 1) if port.names == ["logits"] else port
     for names in candidates:
-        evidence = beginning.evidence(names)
+        evidence = gathered(beginning, names)
         if evidence and not noise.departs_exactly(evidence)[place]:
             yield names

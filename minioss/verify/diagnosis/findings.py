@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 from minioss.verify.comparing import departs_in
 from minioss.verify.diagnosis import coarse, exact
-from minioss.verify.diagnosis.evidence import Evidence, Names, Port
+from minioss.verify.diagnosis.evidence import Evidence, first_layers, gathered
 from minioss.verify.diagnosis.noise import ALIKE, ALIKE_STEP_BY_STEP, Noise, measured
 from minioss.verify.faults import CATALOGUE
+from minioss.verify.reference import Names, Reference
 
 FLOAT32, ROUNDED = "float32", "bfloat16 or int8"
 
@@ -36,27 +37,27 @@ class Findings(NamedTuple):
     alike: float
 
 
-def examine(port: Port) -> Findings:
+def examine(port: Reference) -> Findings:
     """Try every mistake of the catalogue on a port, and pairs of them where one does not do.
 
     What explains the layer that departs first is mostly what explains all: that is tried first.
     """
-    noise, right = measured(port), port.evidence(())
+    noise, right = measured(port), gathered(port, ())
     departs_K = noise.departs_exactly(right).any(axis=1)
     first = port.names[int(departs_K.argmax())]
     if departs_K.any() and len(port.names) > 1 and first not in ("norm", "logits"):
         layer = int(first.split(".")[1]) if first.startswith("layers.") else 0
-        part = port.layers(layer + 1)
+        part = first_layers(port, layer + 1)
         found = _examine(part, measured(part))
         if len(found.explanations) == 1 and any(found.explanations) and _explains_all(port, noise, found):
             return found
     return _examine(port, noise)
 
 
-def _explains_all(port: Port, noise: Noise, found: Findings) -> bool:
+def _explains_all(port: Reference, noise: Noise, found: Findings) -> bool:
     """Whether what explains the beginning of a port explains the rest."""
     (names,) = found.explanations
-    evidence = port.evidence(names)
+    evidence = gathered(port, names)
     if evidence is None:
         return False
     if found.precision == FLOAT32:
@@ -64,8 +65,8 @@ def _explains_all(port: Port, noise: Noise, found: Findings) -> bool:
     return not measured(port, names).departs_coarsely(evidence).any()
 
 
-def _examine(port: Port, noise: Noise) -> Findings:
-    tried = {names: port.evidence(names) for names in [(), *((name,) for name in CATALOGUE)]}
+def _examine(port: Reference, noise: Noise) -> Findings:
+    tried = {names: gathered(port, names) for names in [(), *((name,) for name in CATALOGUE)]}
     evidence = {names: each for names, each in tried.items() if each is not None}
     whole = exact.explaining(port, noise, evidence)
     if whole:
@@ -86,7 +87,7 @@ def _examine(port: Port, noise: Noise) -> Findings:
     return _findings(port, around, evidence, ROUNDED, coarse.equals(noise, evidence, held) if held else [()])
 
 
-def _best(port: Port, noise: Noise, evidence: Mapping[Names, Evidence], whole: list[Names]) -> list[Names]:
+def _best(port: Reference, noise: Noise, evidence: Mapping[Names, Evidence], whole: list[Names]) -> list[Names]:
     """Of those that leave nothing beyond float32: none, unless one explains even that, or the best."""
     if () not in whole:
         return coarse.equals(noise, evidence, whole)
@@ -95,7 +96,7 @@ def _best(port: Port, noise: Noise, evidence: Mapping[Names, Evidence], whole: l
 
 
 def _findings(
-    port: Port, noise: Noise, evidence: Mapping[Names, Evidence], precision: str | None, explanations: list[Names]
+    port: Reference, noise: Noise, evidence: Mapping[Names, Evidence], precision: str | None, explanations: list[Names]
 ) -> Findings:
     first = explanations[0] if explanations else None
     single = first is not None and len(first) == 1
@@ -124,7 +125,7 @@ def _unseen(noise: Noise, evidence: Mapping[Names, Evidence], precision: str | N
     return [name for name, each in singles if not (each.effect_KT > limit_K[:, None]).any()]
 
 
-def block(port: Port, noise: Noise, evidence: Mapping[Names, Evidence], mistakes: Names | None) -> str | None:
+def block(port: Reference, noise: Noise, evidence: Mapping[Names, Evidence], mistakes: Names | None) -> str | None:
     """The block where a port first departs, as "layers.3.router", as exactly as the arrays that are given can tell."""
     departs_K = noise.departs_exactly(evidence[()]).any(axis=1)
     if mistakes:

@@ -10,12 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minioss.verify.diagnosis.evidence import COARSE, FLOAT32, Evidence, Names, Port
+from minioss.verify.diagnosis.evidence import Evidence, apart, margins
+from minioss.verify.measures import likeness
+from minioss.verify.noise import ROUNDED_ONCE, TIE
+from minioss.verify.reference import Names, Reference
+from minioss.verify.rounding import COARSE, FLOAT32
 
-# What is stored in a type is off by half a step at least: its square over that of the number, with some room.
-STORED_IN_FLOAT32, STORED_IN_BFLOAT16 = 1e-14, 4e-6
 EXACT_ROOM, COARSE_ROOM = 100.0, 6.0  # ports add up in other orders, and round in other places
-NEAR_TIE = 16.0  # times the median deviation of a router logit in float32
 QUANTILES = (0.5, 0.9)
 # Rounding leaves no token alone: where some are all but exact, what the others have is no rounding.
 UNEVEN = 1e-3
@@ -51,22 +52,22 @@ class Noise(NamedTuple):
         return (too_much_K | uneven_K) & self.departs_exactly(evidence).any(axis=1)
 
 
-def measured(port: Port, mistakes: Names = ()) -> Noise:
+def measured(port: Reference, mistakes: Names = ()) -> Noise:
     """The noise of right ports, or of ports with these mistakes and no others."""
     wrong = port.predicted(mistakes)
     single = port.predicted(mistakes, FLOAT32) or wrong
-    exact_KT, tie = port.apart(single, wrong), NEAR_TIE * port.router_deviation(single, wrong)
-    calm_T = port.margins(wrong) >= tie
+    exact_KT, tie = apart(port, single, wrong), TIE * max(port.router_deviations(single, wrong))
+    calm_T = margins(port, wrong) >= tie
     exact_K = exact_KT[:, calm_T].max(axis=1) if calm_T.any() else exact_KT.min(axis=1)
     rounded = list(filter(None, (port.predicted(mistakes, rung) for rung in COARSE))) if mistakes else port.rounded
-    left = [port.apart(arrays, wrong) for arrays in rounded] or [exact_KT]
-    left_KT = port.apart(port.theirs, wrong)
+    left = [apart(port, arrays, wrong) for arrays in rounded] or [exact_KT]
+    left_KT = apart(port, port.theirs, wrong)
     off_K = (left_KT > EXACT_ROOM * exact_K[:, None]).any(axis=1)
-    between = (port.apart(port.theirs, arrays) for arrays in rounded)
-    alike = [_likeness(left_KT[off_K], each[off_K], sides[off_K]) for each, sides in zip(left, between)]
+    between = (apart(port, port.theirs, arrays) for arrays in rounded)
+    alike = [likeness(left_KT[off_K], each[off_K], sides[off_K]) for each, sides in zip(left, between)]
     return Noise(
-        EXACT_ROOM * np.maximum(exact_K, STORED_IN_FLOAT32),
-        COARSE_ROOM * np.maximum(np.max([quantiles(each) for each in left], axis=0), STORED_IN_BFLOAT16),
+        EXACT_ROOM * np.maximum(exact_K, ROUNDED_ONCE["float32"]),
+        COARSE_ROOM * np.maximum(np.max([quantiles(each) for each in left], axis=0), ROUNDED_ONCE["bfloat16"]),
         np.min([evenness(each) for each in left], axis=0),
         tie,
         max(alike, default=0.0),
@@ -82,15 +83,3 @@ def evenness(left_KT: NDArray) -> NDArray:
     """(arrays,): the lowest twentieth of the tokens over their middle."""
     low_K, middle_K = np.quantile(left_KT, (0.05, 0.5), axis=1)
     return low_K / np.where(middle_K > 0, middle_K, np.inf)
-
-
-def _likeness(left_KT: NDArray, noise_KT: NDArray, between_KT: NDArray) -> float:
-    """The mean cosine of what is left and the noise, over the quieter half of the tokens.
-
-    With the squares of two sides of a triangle and of the third, that is between their ends. A choice of the
-    router that flips makes any two alike, hence the quieter half.
-    """
-    quiet_KT = (noise_KT > 0) & (noise_KT <= np.median(noise_KT, axis=1, keepdims=True)) & (left_KT > 0)
-    product_KT = (left_KT + noise_KT - between_KT) / 2
-    cosine = product_KT[quiet_KT] / np.sqrt(left_KT[quiet_KT] * noise_KT[quiet_KT])
-    return float(cosine.mean()) if cosine.size else 0.0
