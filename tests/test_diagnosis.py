@@ -15,6 +15,7 @@ from minioss.config import FULL, SLIDING
 from minioss.verify import reference, rounding
 from minioss.verify.diagnosis import coarse, diagnose, evidence
 from minioss.verify.diagnosis.noise import Noise
+from minioss.verify.diagnosis.telling import GIVEN_AND_TRUE, confidence
 from minioss.verify.faults import CATALOGUE
 from tests.benchmarks.diagnosis import remembered
 from tests.benchmarks.unlisted import UNLISTED
@@ -89,8 +90,11 @@ def test_a_mistake_is_named_under_rounding(model, name):
     assert abs(coefficient - 1) < 0.1 and 0 < error < 0.2
 
 
-def test_a_mistake_smaller_than_the_rounding_is_not_named(model):
-    assert diagnose(model, port(model, "alpha-rounded", rounded=rounding.official)).verdict.verdict == "right"
+def test_a_mistake_smaller_than_the_rounding_is_not_named_but_listed(model):
+    found = diagnose(model, port(model, "alpha-rounded", rounded=rounding.official))
+    assert found.verdict.verdict == "right" and 0 < found.unseen["alpha-rounded"] < 0.1
+    assert "sink-dropped" not in found.unseen
+    assert any("alpha-rounded (" in reason and "of the noise)" in reason for reason in found.verdict.reasons)
 
 
 @pytest.mark.parametrize(
@@ -203,6 +207,30 @@ def test_the_coefficient_is_found_whatever_a_quarter_of_the_tokens_do(a, flipped
     )
     found = coarse.support(noise, right, wrong)
     assert abs(found.coefficient - a) < 8 * found.error + 1e-6 and found.error < 0.2 * abs(a)
+
+
+@given(
+    st.one_of(st.floats(0.001, 0.03), st.floats(0.7, 2)),
+    st.booleans(),
+    st.integers(0, 2**32 - 1),
+)
+def test_what_could_show_is_what_is_large_beside_the_noise(size, is_there, seed):
+    """Whether the mistake is in what the port is off by, or not yet."""
+    e_TX, noise_TX = np.random.default_rng(seed).normal(size=(2, 60, 40)) * [[[size]], [[1]]]
+    d_TX = noise_TX + is_there * e_TX
+    noise = Noise(np.full(1, 1e-10), None, None, 0.0, 0.0)
+    effect_KT = np.square(e_TX).sum(1)[None]
+    right, wrong = (evidence.Evidence(np.square(left).sum(1)[None], effect_KT, None) for left in (d_TX, d_TX - e_TX))
+    assert coarse.could_show(noise, right, wrong) == (size > 0.1)
+
+
+# The answer
+
+
+def test_confidence_is_between_what_was_seen_and_a_coin():
+    for answer, (count, true) in GIVEN_AND_TRUE.items():
+        assert 0.5 < confidence(answer) < 1 and true <= count
+        assert abs(confidence(answer) - true / count) < 2 / count
 
 
 # The command

@@ -1,6 +1,6 @@
 """What `minioss diagnose` finds on ports whose mistake is known: `python -m tests.benchmarks.diagnosis PART … > lines`.
 
-Prints a line of JSON for each port. `python -m tests.benchmarks.diagnosis table lines …` makes the table of them.
+Prints a line of JSON for each port. `python -m tests.benchmarks.diagnosis table lines …` makes the tables of them.
 
 Every checkpoint is new: random weights by seed, shapes by seed. A port is the model itself in another precision, with a
 mistake switched on. Seeds below 200 served to find the rules and to mend them; the reported figures are of seeds from 200 on.
@@ -27,6 +27,7 @@ from minioss.config import FULL, SLIDING
 from minioss.verify import reference, rounding
 from minioss.verify.diagnosis import evidence
 from minioss.verify.diagnosis.findings import Findings, examine
+from minioss.verify.diagnosis.telling import answer
 from minioss.verify.faults import CATALOGUE
 from tests.benchmarks.unlisted import UNLISTED
 from tests.faulty import edge_model, visible_config, zero_some
@@ -211,16 +212,35 @@ OUTCOMES = ("named", "one of several", "right", "unknown", "overlooked", "wrong 
 def table(paths: list[str]) -> Iterator[str]:
     """What became of all ports whose mistake is visible, by what was given of them and how they computed."""
     counts: dict[tuple[str, ...], Counter] = defaultdict(Counter)
-    for path in paths:
-        for record in map(json.loads, Path(path).read_text().splitlines()):
-            kind = ("no mistake", "one mistake", "two mistakes")[len(record["truth"])]
-            kind = "an unlisted mistake" if "where" in record else kind
-            counts[kind, record["arrays"], record["port"]][record["outcome"] if visible(record) else "not visible"] += 1
+    for record in records(paths):
+        what = ("no mistake", "one mistake", "two mistakes")[len(record["truth"])]
+        what = "an unlisted mistake" if "where" in record else what
+        counts[what, record["arrays"], record["port"]][record["outcome"] if visible(record) else "not visible"] += 1
     yield f"| mistake | given | port | ports | {' | '.join(OUTCOMES)} |"
     yield "|---" * (4 + len(OUTCOMES)) + "|"
     for what, found in sorted(counts.items()):
         numbers = [sum(found.values()) - found["not visible"], *(found[each] for each in OUTCOMES)]
         yield f"| {' | '.join(what)} | {' | '.join(map(str, numbers))} |"
+
+
+def answers(paths: list[str]) -> Iterator[str]:
+    """How often each kind of answer was given, and was true; "right" of no port whose mistake is not visible."""
+    given: Counter = Counter()
+    true: Counter = Counter()
+    for record in records(paths):
+        found = Findings(record["precision"], record["found"], None, None, None, {}, record["alike"])
+        if visible(record) or any(record["found"]):
+            given[answer(found)] += 1
+            true[answer(found)] += record["outcome"] not in ("overlooked", "wrong name")
+    yield "| answer | given | true | confidence |"
+    yield "|---|---|---|---|"
+    for each, count in sorted(given.items()):
+        yield f"| {each} | {count} | {true[each]} | {(true[each] + 1) / (count + 2):.3f} |"
+
+
+def records(paths: list[str]) -> Iterator[dict]:
+    for path in paths:
+        yield from map(json.loads, Path(path).read_text().splitlines())
 
 
 def visible(record: dict) -> bool:
@@ -231,7 +251,7 @@ def visible(record: dict) -> bool:
 
 def main() -> None:
     if sys.argv[1:2] == ["table"]:
-        print("\n".join(table(sys.argv[2:])))
+        print("\n".join([*table(sys.argv[2:]), "", *answers(sys.argv[2:])]))
         return
     parser = argparse.ArgumentParser()
     parser.add_argument("parts", nargs="+", choices=PARTS)

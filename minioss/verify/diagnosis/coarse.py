@@ -53,6 +53,16 @@ def holding(port: Reference, noise: Noise, evidence: Mapping[Names, Evidence]) -
     return sorted(wrong, key=lambda names: gain(noise, evidence[()], evidence[names]).sum(), reverse=True)
 
 
+def could_show(noise: Noise, right: Evidence, wrong: Evidence) -> bool:
+    """Whether a mistake would hold of a port that makes it, and beside that is off by what this one is.
+
+    What this one is off by is d - a e, with a from 0 to 1, since the mistake may be there already.
+    """
+    a = min(max(_coefficient(noise, right, wrong)[0], 0), 1)
+    without, with_it = _left(right, wrong, a), _left(right, wrong, a - 1)
+    return support(noise, right._replace(left_KT=with_it), wrong._replace(left_KT=without)).holds
+
+
 def equals(noise: Noise, evidence: Mapping[Names, Evidence], order: Sequence[Names]) -> list[Names]:
     """The first of these, and those of the others that it does not clearly outdo."""
     gains = [gain(noise, evidence[()], evidence[names]) for names in order]
@@ -74,16 +84,25 @@ def _usual(port: Reference, noise: Noise, names: Names) -> bool:
 
 def _coefficient(noise: Noise, right: Evidence, wrong: Evidence) -> tuple[float, float]:
     """The robust coefficient and its standard error, with every token by itself."""
-    d_KT, effect_KT, a = right.left_KT, wrong.effect_KT, 1.0
-    along_KT = (d_KT + effect_KT - wrong.left_KT) / 2
+    effect_KT, a = wrong.effect_KT, 1.0
     for _ in range(ROUNDS):
-        weight_KT = 1 / (np.maximum(d_KT - 2 * a * along_KT + a**2 * effect_KT, 0) + noise.floor_K1)
+        weight_KT = 1 / (_left(right, wrong, a) + noise.floor_K1)
         total = (weight_KT * effect_KT).sum()
         if total == 0:
             return 0.0, np.inf
-        a = (weight_KT * along_KT).sum() / total
-    pull_T = (weight_KT * (along_KT - a * effect_KT)).sum(axis=0)
+        a = (weight_KT * _along(right, wrong)).sum() / total
+    pull_T = (weight_KT * (_along(right, wrong) - a * effect_KT)).sum(axis=0)
     return float(a), float(np.sqrt(np.square(pull_T).sum()) / total)
+
+
+def _along(right: Evidence, wrong: Evidence) -> NDArray:
+    """d·e"""
+    return (right.left_KT + wrong.effect_KT - wrong.left_KT) / 2
+
+
+def _left(right: Evidence, wrong: Evidence, a: float) -> NDArray:
+    """|d - a e|²"""
+    return np.maximum(right.left_KT - 2 * a * _along(right, wrong) + a**2 * wrong.effect_KT, 0)
 
 
 def _strength(gain_T: NDArray) -> float:

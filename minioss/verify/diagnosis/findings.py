@@ -24,7 +24,8 @@ class Findings(NamedTuple):
     block : where it first departs; None where that is nowhere, or cannot be told
     support : for the first explanation, where that is one mistake
     runner_up : the mistake that explains most among all the others
-    unseen : mistakes that these tokens cannot show in this precision; not asked where one is found
+    unseen : mistakes that would not be found on these tokens in this precision, the largest first, and their effect
+        over the noise; not asked where one is found
     alike : how much what is left looks like rounding, from -1 to 1
     """
 
@@ -33,7 +34,7 @@ class Findings(NamedTuple):
     block: str | None
     support: coarse.Support | None
     runner_up: str | None
-    unseen: list[str]
+    unseen: dict[str, float]
     alike: float
 
 
@@ -106,7 +107,7 @@ def _findings(
         None if first == () else block(port, noise, evidence, first),
         coarse.support(noise, evidence[()], evidence[first]) if single else None,
         _runner_up(noise, evidence, {name for names in explanations for name in names}),
-        [] if first else _unseen(noise, evidence, precision),
+        {} if first else _unseen(noise, evidence, precision),
         noise.alike,
     )
 
@@ -118,11 +119,16 @@ def _runner_up(noise: Noise, evidence: Mapping[Names, Evidence], named: set[str]
     return best if gains[best] > 0 else None
 
 
-def _unseen(noise: Noise, evidence: Mapping[Names, Evidence], precision: str | None) -> list[str]:
-    """Mistakes whose effect is nowhere above the noise."""
-    limit_K = noise.coarse_KQ[:, 0] if precision == ROUNDED else noise.exact_K
-    singles = ((names[0], each) for names, each in evidence.items() if len(names) == 1)
-    return [name for name, each in singles if not (each.effect_KT > limit_K[:, None]).any()]
+def _unseen(noise: Noise, evidence: Mapping[Names, Evidence], precision: str | None) -> dict[str, float]:
+    right, singles = evidence[()], {names[0]: each for names, each in evidence.items() if len(names) == 1}
+    if precision == ROUNDED:
+        noise_K = right.left_KT.mean(axis=1) + noise.floor_K1[:, 0]
+        unseen = [name for name, each in singles.items() if not coarse.could_show(noise, right, each)]
+    else:
+        noise_K = noise.exact_K
+        unseen = [name for name, each in singles.items() if not (each.effect_KT > noise_K[:, None]).any()]
+    shares = {name: float((singles[name].effect_KT.mean(axis=1) / noise_K).max()) for name in unseen}
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
 def block(port: Reference, noise: Noise, evidence: Mapping[Names, Evidence], mistakes: Names | None) -> str | None:
