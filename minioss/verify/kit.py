@@ -21,7 +21,7 @@ from minioss.checkpoint.writing import write_folder
 from minioss.model import Model
 from minioss.verify.files import write_trace
 from minioss.verify.kit_checkpoints import CHECKPOINTS, FORMS, SEED, Checkpoint, draw
-from minioss.verify.measures import router_margins
+from minioss.verify.reference import reference
 from minioss.verify.tracing import trace
 
 MOST_BYTES = 20 * 10**6
@@ -125,9 +125,8 @@ def tokens(model: Model, length: int) -> NDArray[np.int64]:
 
 def margins(model: Model, ids_T: NDArray[np.integer]) -> NDArray[np.float64]:
     """How far the last chosen expert is above the first that was not, in the layer where that is least; (T,)."""
-    arrays, count = trace(model, ids_T, ["layers.*.router.logits"]), model.config.num_experts_per_tok
-    logits = [values for name, values in arrays.items() if name.endswith("router.logits")]
-    return np.min([router_margins(each, count) for each in logits], axis=0)
+    alone = reference(model, {"tokens": ids_T})
+    return alone.margins(alone.exact).min(axis=0)
 
 
 def _table(entries: list[dict[str, Any]]) -> str:

@@ -51,11 +51,3 @@ def likeness(left_KT: NDArray, noise_KT: NDArray, between_KT: NDArray) -> float:
     product_KT = (left_KT + noise_KT - between_KT) / 2
     cosine = product_KT[quiet_KT] / np.sqrt(left_KT[quiet_KT] * noise_KT[quiet_KT])
     return float(cosine.mean()) if cosine.size else 0.0
-
-
-def router_margins(logits_TE: NDArray, count: int) -> NDArray:
-    """How far the last of the chosen experts is above the first that is not: (T,), infinite where all are chosen."""
-    if count == logits_TE.shape[-1]:
-        return np.full(len(logits_TE), np.inf)
-    ordered_TE = np.sort(logits_TE, axis=-1)
-    return ordered_TE[:, -count] - ordered_TE[:, -count - 1]

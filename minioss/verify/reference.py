@@ -22,7 +22,6 @@ from minioss.linear import decode
 from minioss.model import Model
 from minioss.parts import parts
 from minioss.verify.faults import CATALOGUE, fault
-from minioss.verify.measures import router_margins
 from minioss.verify.rounding import COARSE, Rung
 from minioss.verify.tracing import Recorder, joined
 
@@ -143,8 +142,13 @@ class Reference:
 
     def margins(self, arrays: Arrays) -> NDArray:
         """(layers, T): how near the router is to another choice, infinite where its choice is given."""
-        count = self.model.config.num_experts_per_tok
-        margins_LT = np.array([router_margins(arrays[name], count) for name in self.routers])
+        A, ordered_LTE = (
+            self.model.config.num_experts_per_tok,
+            np.sort([arrays[name] for name in self.routers], axis=-1),
+        )
+        if self.model.config.num_local_experts == A:
+            return np.full(ordered_LTE.shape[:2], np.inf)
+        margins_LT = ordered_LTE[..., -A] - ordered_LTE[..., -A - 1]
         margins_LT[[name.replace("logits", "experts") in self.theirs for name in self.routers]] = np.inf
         return margins_LT
 
