@@ -123,7 +123,9 @@ def _unseen(noise: Noise, evidence: Mapping[Names, Evidence], precision: str | N
     right, singles = evidence[()], {names[0]: each for names, each in evidence.items() if len(names) == 1}
     if precision == ROUNDED:
         noise_K = right.left_KT.mean(axis=1) + noise.floor_K1[:, 0]
-        unseen = [name for name, each in singles.items() if not coarse.could_show(noise, right, each)]
+        # What holds here and yet was not named holds for right ports, too.
+        usual = {name for name, each in singles.items() if coarse.support(noise, right, each).holds}
+        unseen = [name for name, each in singles.items() if name in usual or not coarse.could_show(noise, right, each)]
     else:
         noise_K = noise.exact_K
         unseen = [name for name, each in singles.items() if not (each.effect_KT > noise_K[:, None]).any()]
