@@ -22,7 +22,7 @@ from minioss.verify.reference import Names, Reference
 
 ROUNDS = 10
 STRONG = 5.0  # a hundred mistakes are tried on each port
-SURELY = 2.0  # standard errors of a strength: 98 of 100 that are foretold are found
+SURELY = 2.0  # standard errors: a strength that is as much more or less than STRONG leaves little doubt
 DISTINCT = 3.0
 FEWEST_TOKENS = 12
 COEFFICIENT_ROOM, MOST_ROOM = 0.1, 0.25
@@ -35,11 +35,10 @@ class Support(NamedTuple):
     error: float
     strength: float
 
-    @property
-    def holds(self) -> bool:
+    def holds(self, least: float = STRONG) -> bool:
         """Strong, and of the right size."""
         room = min(MOST_ROOM, COEFFICIENT_ROOM + 3 * self.error)
-        return self.strength > STRONG and abs(self.coefficient - 1) < room
+        return self.strength > least and abs(self.coefficient - 1) < room
 
 
 def support(noise: Noise, right: Evidence, wrong: Evidence) -> Support:
@@ -48,8 +47,8 @@ def support(noise: Noise, right: Evidence, wrong: Evidence) -> Support:
 
 
 def holding(port: Reference, noise: Noise, evidence: Mapping[Names, Evidence]) -> list[Names]:
-    """The mistakes that hold, best first, without those that hold for right ports of some precision, too."""
-    held = [names for names, each in evidence.items() if names and support(noise, evidence[()], each).holds]
+    """The mistakes that hold, best first, without those that may hold for right ports of some precision, too."""
+    held = [names for names, each in evidence.items() if names and support(noise, evidence[()], each).holds()]
     wrong = [names for names in held if not _usual(port, noise, names)]
     return sorted(wrong, key=lambda names: gain(noise, evidence[()], evidence[names]).sum(), reverse=True)
 
@@ -61,8 +60,7 @@ def could_show(noise: Noise, right: Evidence, wrong: Evidence) -> bool:
     """
     a = min(max(_coefficient(noise, right, wrong)[0], 0), 1)
     without, with_it = _left(right, wrong, a), _left(right, wrong, a - 1)
-    foretold = support(noise, right._replace(left_KT=with_it), wrong._replace(left_KT=without))
-    return foretold.holds and foretold.strength > STRONG + SURELY
+    return support(noise, right._replace(left_KT=with_it), wrong._replace(left_KT=without)).holds(STRONG + SURELY)
 
 
 def equals(noise: Noise, evidence: Mapping[Names, Evidence], order: Sequence[Names]) -> list[Names]:
@@ -81,7 +79,7 @@ def _usual(port: Reference, noise: Noise, names: Names) -> bool:
     pairs = (
         [Evidence(apart(port, found, p), apart(port, p, port.exact), None) for p in sides] for found in port.rounded
     )
-    return any(support(noise, *pair).holds for pair in pairs)
+    return any(support(noise, *pair).holds(STRONG - SURELY) for pair in pairs)
 
 
 def _coefficient(noise: Noise, right: Evidence, wrong: Evidence) -> tuple[float, float]:

@@ -124,7 +124,7 @@ def _unseen(noise: Noise, evidence: Mapping[Names, Evidence], precision: str | N
     if precision == ROUNDED:
         noise_K = right.left_KT.mean(axis=1) + noise.floor_K1[:, 0]
         # What holds here and yet was not named holds for right ports, too.
-        usual = {name for name, each in singles.items() if coarse.support(noise, right, each).holds}
+        usual = {name for name, each in singles.items() if coarse.support(noise, right, each).holds()}
         unseen = [name for name, each in singles.items() if name in usual or not coarse.could_show(noise, right, each)]
     else:
         noise_K = noise.exact_K
