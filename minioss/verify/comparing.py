@@ -128,6 +128,7 @@ def verdict(judge: Judge, figures: Sequence[Figure]) -> Verdict:
 
 
 def doubt(precision: str) -> str:
+    """Why an error that a precision would explain is doubted all the same."""
     return (
         f"{precision} would explain an error of that size, but it does not look like {precision} as it is known here: "
         "it is wrong if the port computes in float32. Say with the precision which it is."
@@ -135,6 +136,7 @@ def doubt(precision: str) -> str:
 
 
 def explained(figures: Sequence[Figure], precision: str) -> str:
+    """Why a port is right: the array that comes nearest to its limit."""
     worst = max(figures, key=lambda figure: figure.ratio)
     return (
         f"Nothing is off by more than {precision} explains: {worst.name}, of {len(figures)} array(s), comes nearest "
@@ -143,6 +145,7 @@ def explained(figures: Sequence[Figure], precision: str) -> str:
 
 
 def departure(figure: Figure, precision: str) -> str:
+    """Why a port is wrong: by how much one array is over its limit."""
     if figure.nmse is None:
         return (
             f"{figure.name} departs: an expert's logit is {figure.largest:.2g} below those of the right choice, "

@@ -18,6 +18,7 @@ class Key(NamedTuple):
 
     @property
     def is_integer(self) -> bool:
+        """Whether it holds ids, and not numbers that were rounded."""
         return self.name in ("tokens", "router.experts")
 
 
