@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from minioss.errors import InputError
 from minioss.plots.style import BLACK, BLUE, ORANGE, axes
-from minioss.verify.measures import nmse
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +42,7 @@ def deviations(found: Mapping[str, NDArray], reference: Mapping[str, NDArray], a
     for name in names:
         if found[name].shape != reference[name].shape:
             raise InputError(f"{name} is {found[name].shape}; expected {reference[name].shape}")
-    error = [max(nmse(_unmasked(found[name]), _unmasked(reference[name])), SMALLEST) for name in names]
+    error = [max(_nmse(_unmasked(found[name]), _unmasked(reference[name])), SMALLEST) for name in names]
     apart = [place for place, each in enumerate(error) if each > SMALLEST]
     equal = [place for place, each in enumerate(error) if each <= SMALLEST]
     ax = axes(ax, 7.5, 3.8)
@@ -65,6 +64,11 @@ def deviations(found: Mapping[str, NDArray], reference: Mapping[str, NDArray], a
     ax.set_xlabel("arrays in the order of the model; a number where a layer begins")
     ax.set_ylabel("error (NMSE)")
     return ax
+
+
+def _nmse(found: NDArray, reference: NDArray) -> float:
+    """Squared error over the squared size of the reference."""
+    return np.sum(np.square(found - reference)) / max(np.sum(np.square(reference)), np.finfo(float).tiny)
 
 
 def _unmasked(array: NDArray) -> NDArray:
