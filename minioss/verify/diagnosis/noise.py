@@ -16,7 +16,8 @@ from minioss.verify.noise import ROUNDED_ONCE, TIE
 from minioss.verify.reference import Names, Reference
 from minioss.verify.rounding import COARSE, FLOAT32
 
-EXACT_ROOM, COARSE_ROOM = 100.0, 6.0  # ports add up in other orders, and round in other places
+EXACT_ROOM = 100.0  # ports add up in other orders
+COARSE_ROOM = 6.0, 60.0  # and round in other places; the upper tenth may have flipped choices that ours has not
 QUANTILES = (0.5, 0.9)
 # Rounding leaves no token alone: where some are all but exact, what the others have is no rounding.
 UNEVEN = 1e-3
