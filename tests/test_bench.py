@@ -1,6 +1,8 @@
 """Measuring: that every figure follows from its parts. No figure itself is held to anything."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -208,3 +210,11 @@ def test_mapped_pages_count_what_was_touched(folder, tmp_path):
     assert 0 <= found.in_large_bytes <= found.touched_bytes
     assert found.touched_bytes > 0 and found.page_bytes <= found.large_page_bytes
     assert machine.mapped_pages([tmp_path / "nowhere"]).touched_bytes == 0
+
+
+def test_the_peak_is_of_this_process_alone():
+    """Not of a large one that started it."""
+    large = np.ones(50_000_000)
+    code = "import minioss.machine as machine; print(machine.peak_memory())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < large.nbytes / 2
