@@ -287,7 +287,7 @@ def matmul(x_TD, weight_ND, *, int threads=1, activations="float32"):
             lay_out(
                 level, precision, matrix.format, &x[first, 0], D, NULL, min(T - first, <size_t>BLOCK_TOKENS), T, D,
                 laid_out.start + first * a_token, panel)
-        for index in prange(tasks, schedule="dynamic", chunksize=share):
+        for index in prange(tasks, schedule="guided", chunksize=share):
             first = index * rows
             multiply_rows(
                 level, precision, &matrix, first, min(rows, N - first), laid_out.start, T, &y[0, 0], N, panel)
@@ -419,7 +419,7 @@ cdef _mixed(
             lay_out(
                 level, precision, gate_up.format, &x[0, 0], D, &pairs.token[slot], count, pairs.count[u], D,
                 laid_out.start + slot * x_bytes, panel)
-        for index in prange(pairs.segments * up_tasks, schedule="dynamic", chunksize=up_share):
+        for index in prange(pairs.segments * up_tasks, schedule="guided", chunksize=up_share):
             u, first = index // up_tasks, index % up_tasks * TASK_ROWS
             slot = pairs.slot[u]
             matrix = later(first_up, pairs.expert[u])
@@ -435,7 +435,7 @@ cdef _mixed(
             lay_out(
                 level, precision, down.format, activation + slot * F, F, NULL, count, pairs.count[u], F,
                 laid_out.start + slot * activation_bytes, panel)
-        for index in prange(pairs.segments * down_tasks, schedule="dynamic", chunksize=down_share):
+        for index in prange(pairs.segments * down_tasks, schedule="guided", chunksize=down_share):
             u, first = index // down_tasks, index % down_tasks * TASK_ROWS
             slot = pairs.slot[u]
             matrix = later(first_down, pairs.expert[u])

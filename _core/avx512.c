@@ -25,26 +25,16 @@ static const uint8_t BFLOAT16_ORDER[BFLOAT16_GROUP] = {
     1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
 };
 
-/* Whether a row has a scale of 0 or 255, which is no plain exponent. */
-AVX512 INLINE int any_edge(const uint8_t *scales, size_t blocks)
-{
-    __mmask64 found = 0;
-    for (size_t start = 0; start < blocks; start += 64) {
-        const __mmask64 there = blocks - start < 64 ? (1ull << (blocks - start)) - 1 : ~0ull;
-        const __m512i bytes = _mm512_maskz_loadu_epi8(there, scales + start);
-        found |= _mm512_mask_cmpeq_epi8_mask(there, bytes, _mm512_setzero_si512()) |
-                 _mm512_mask_cmpeq_epi8_mask(there, bytes, _mm512_set1_epi8(-1));
-    }
-    return found != 0;
-}
-
-/* The scales of up to 16 blocks. */
-AVX512 INLINE __m512 load_scales(const int edge, const uint8_t *scales, size_t blocks)
+/* The scales of up to 16 blocks. A byte of 0 or 255 is no plain exponent: it is noted in `edges`, or looked up. */
+AVX512 INLINE __m512 load_scales(const int edge, const uint8_t *scales, size_t blocks, __mmask16 *edges)
 {
     const __mmask16 there = blocks < 16 ? (__mmask16)((1u << blocks) - 1) : 0xFFFF;
     const __m512i exponents = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(there, scales));
-    return edge ? _mm512_i32gather_ps(exponents, SCALES, sizeof(float))
-                : _mm512_castsi512_ps(_mm512_slli_epi32(exponents, 23));
+    if (edge)
+        return _mm512_i32gather_ps(exponents, SCALES, sizeof(float));
+    const __m512i from_one = _mm512_sub_epi32(exponents, _mm512_set1_epi32(1));
+    *edges |= _mm512_mask_cmp_epu32_mask(there, from_one, _mm512_set1_epi32(253), _MM_CMPINT_NLE);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(exponents, 23));
 }
 
 /* The scales of one of four groups, each four times. */
@@ -67,49 +57,58 @@ AVX512 INLINE __m512 decoded(__m512i codes, int k, __m512 table)
     return _mm512_permutexvar_ps(_mm512_srli_epi32(codes, 4 * k), table);
 }
 
-AVX512 INLINE __m512 dot_group(const __m512 values[8], const float *x)
+/* Sixteen blocks of each row, of which `blocks` are left, for one row and up to four tokens or for several rows and one. */
+AVX512 INLINE void add_blocks(const size_t rows, const size_t tokens, const int edge, const uint8_t *codes, size_t apart,
+                              const uint8_t *scales, size_t scales_apart, size_t blocks, const float *x, size_t stride,
+                              __m512 *sums, __mmask16 *edges)
 {
-    __m512 product = _mm512_mul_ps(values[0], _mm512_loadu_ps(x));
-#pragma GCC unroll 8
-    for (int k = 1; k < 8; k++)
-        product = _mm512_fmadd_ps(values[k], _mm512_loadu_ps(x + PLACE(k) * LANES), product);
-    return product;
-}
-
-/* Sixteen blocks, of which `blocks` are left in the row. */
-AVX512 INLINE void add_blocks(const size_t tokens, const int edge, const uint8_t *codes, const uint8_t *scales,
-                              size_t blocks, const float *x, size_t stride, __m512 *sums)
-{
-    const __m512 table = _mm512_loadu_ps(MXFP4_CODES), sixteen = load_scales(edge, scales, blocks);
-#pragma GCC unroll 4
-    for (size_t group = 0; group < 4; group++) {
-        if (4 * group >= blocks)
-            break;
-        const __m512i four = load_codes(codes + 64 * group, blocks - 4 * group);
-        _mm_prefetch((const char *)(codes + 64 * group + PREFETCH), _MM_HINT_T0);
-        __m512 values[8];
+    const __m512 table = _mm512_loadu_ps(MXFP4_CODES);
+    __m512 sixteen[DOT_ROWS];
+    for (size_t r = 0; r < rows; r++)
+        sixteen[r] = load_scales(edge, scales + r * scales_apart, blocks, edges);
+    for (size_t group = 0; 4 * group < blocks; group++) {
+        __m512i four[DOT_ROWS];
+        __m512 products[DOT_ROWS * DOT_TOKENS];
+        for (size_t r = 0; r < rows; r++) {
+            four[r] = load_codes(codes + r * apart + 64 * group, blocks - 4 * group);
+            __asm__("" : "+v"(four[r])); /* once, into a register: GCC would load it anew for every shift */
+            _mm_prefetch((const char *)(codes + r * apart + 64 * group + PREFETCH), _MM_HINT_T0);
+        }
 #pragma GCC unroll 8
         for (int k = 0; k < 8; k++)
-            values[k] = decoded(four, k, table);
-        for (size_t t = 0; t < tokens; t++)
-            sums[t] = _mm512_fmadd_ps(dot_group(values, x + t * stride + group * MXFP4_GROUP),
-                                      scales_of(sixteen, (int)group), sums[t]);
+            for (size_t r = 0; r < rows; r++) {
+                const __m512 values = decoded(four[r], k, table);
+                for (size_t t = 0; t < tokens; t++) {
+                    const __m512 here = _mm512_loadu_ps(x + t * stride + group * MXFP4_GROUP + PLACE(k) * LANES);
+                    __m512 *product = products + r * tokens + t;
+                    *product = k ? _mm512_fmadd_ps(values, here, *product) : _mm512_mul_ps(values, here);
+                }
+            }
+        for (size_t r = 0; r < rows; r++)
+            for (size_t t = 0; t < tokens; t++)
+                sums[r * tokens + t] = _mm512_fmadd_ps(products[r * tokens + t], scales_of(sixteen[r], (int)group),
+                                                       sums[r * tokens + t]);
     }
 }
 
-AVX512 INLINE void dot_row(const size_t tokens, const int edge, const uint8_t *codes, const uint8_t *scales,
-                           const float *x, size_t stride, size_t n, float *y)
+/* Returns whether a scale was at an edge, where those were not to be looked up: then the sums are wrong. */
+AVX512 INLINE int dot_rows(const size_t rows, const size_t tokens, const int edge, const uint8_t *codes, size_t apart,
+                           const uint8_t *scales, size_t scales_apart, const float *x, size_t stride, size_t n, float *y)
 {
-    __m512 sums[DOT_TOKENS];
-    for (size_t t = 0; t < tokens; t++)
-        sums[t] = _mm512_setzero_ps();
+    __m512 sums[DOT_ROWS * DOT_TOKENS];
+    __mmask16 edges = 0;
+    for (size_t i = 0; i < rows * tokens; i++)
+        sums[i] = _mm512_setzero_ps();
     size_t start = 0;
     for (; start + 4 * MXFP4_GROUP <= n; start += 4 * MXFP4_GROUP)
-        add_blocks(tokens, edge, codes + start / 2, scales + start / 32, 16, x + start, stride, sums);
+        add_blocks(rows, tokens, edge, codes + start / 2, apart, scales + start / 32, scales_apart, 16, x + start, stride,
+                   sums, &edges);
     if (start < n)
-        add_blocks(tokens, edge, codes + start / 2, scales + start / 32, (n - start) / 32, x + start, stride, sums);
-    for (size_t t = 0; t < tokens; t++)
-        y[t] = _mm512_reduce_add_ps(sums[t]);
+        add_blocks(rows, tokens, edge, codes + start / 2, apart, scales + start / 32, scales_apart, (n - start) / 32,
+                   x + start, stride, sums, &edges);
+    for (size_t i = 0; i < rows * tokens; i++)
+        y[i] = _mm512_reduce_add_ps(sums[i]);
+    return edges != 0;
 }
 
 /* The scales of a row some rows on: a stream of its own, too thin for the processor to foresee. */
@@ -123,10 +122,8 @@ AVX512 INLINE void dot_mxfp4_of(const size_t tokens, const uint8_t *codes, const
                                 size_t stride, size_t n, float *y)
 {
     ask_for_scales(scales, n / 32);
-    if (any_edge(scales, n / 32))
-        dot_row(tokens, 1, codes, scales, x, stride, n, y);
-    else
-        dot_row(tokens, 0, codes, scales, x, stride, n, y);
+    if (dot_rows(1, tokens, 0, codes, 0, scales, 0, x, stride, n, y))
+        dot_rows(1, tokens, 1, codes, 0, scales, 0, x, stride, n, y);
 }
 
 AVX512 static void dot_mxfp4(const uint8_t *codes, const uint8_t *scales, const float *x, size_t stride, size_t tokens,
@@ -135,12 +132,21 @@ AVX512 static void dot_mxfp4(const uint8_t *codes, const uint8_t *scales, const 
     WITH_CONSTANT_TOKENS(dot_mxfp4_of, codes, scales, x, stride, n, y)
 }
 
+AVX512 static void dot_mxfp4_together(const uint8_t *codes, size_t apart, const uint8_t *scales, size_t scales_apart,
+                                      const float *x, size_t n, float *y)
+{
+    for (size_t r = 0; r < DOT_ROWS; r++)
+        ask_for_scales(scales + r * scales_apart, n / 32);
+    if (dot_rows(DOT_ROWS, 1, 0, codes, apart, scales, scales_apart, x, 0, n, y))
+        dot_rows(DOT_ROWS, 1, 1, codes, apart, scales, scales_apart, x, 0, n, y);
+}
+
 AVX512 static void unpack_mxfp4(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
 {
     const __m512 table = _mm512_loadu_ps(MXFP4_CODES);
     for (size_t start = 0; start < n; start += MXFP4_GROUP) {
         const size_t blocks = (n - start) / 32;
-        const __m512 each = scales_of(load_scales(1, scales + start / 32, blocks < 4 ? blocks : 4), 0);
+        const __m512 each = scales_of(load_scales(1, scales + start / 32, blocks < 4 ? blocks : 4, NULL), 0);
         const __m512i four = load_codes(codes + start / 2, blocks);
         _mm_prefetch((const char *)(codes + start / 2 + PREFETCH), _MM_HINT_T0);
 #pragma GCC unroll 8
@@ -204,30 +210,47 @@ AVX512 INLINE __m512 upper(__m512i pairs)
     return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32((int)0xFFFF0000)));
 }
 
-AVX512 INLINE void dot_bfloat16_of(const size_t tokens, const uint8_t *codes, const float *x, size_t stride, size_t n,
-                                   float *y)
+AVX512 INLINE void dot_bfloat16_of(const size_t rows, const size_t tokens, const uint8_t *codes, size_t apart, const float *x,
+                                   size_t stride, size_t n, float *y)
 {
-    __m512 sums[DOT_TOKENS][2];
-    for (size_t t = 0; t < tokens; t++)
-        sums[t][0] = sums[t][1] = _mm512_setzero_ps();
-    for (size_t start = 0; start < n; start += BFLOAT16_GROUP) {
-        const __m512i pairs = load_pairs(codes + 2 * start, n - start);
-        _mm_prefetch((const char *)(codes + 2 * start + PREFETCH), _MM_HINT_T0);
-        for (size_t t = 0; t < tokens; t++) {
-            const float *here = x + t * stride + start;
-            sums[t][0] = _mm512_fmadd_ps(lower(pairs), _mm512_loadu_ps(here), sums[t][0]);
-            sums[t][1] = _mm512_fmadd_ps(upper(pairs), _mm512_loadu_ps(here + LANES), sums[t][1]);
+    __m512 sums[DOT_ROWS * DOT_TOKENS][2];
+    for (size_t i = 0; i < rows * tokens; i++)
+        sums[i][0] = sums[i][1] = _mm512_setzero_ps();
+    for (size_t start = 0; start < n; start += BFLOAT16_GROUP)
+        for (size_t r = 0; r < rows; r++) {
+            const uint8_t *row = codes + r * apart + 2 * start;
+            const __m512i pairs = load_pairs(row, n - start);
+            _mm_prefetch((const char *)(row + PREFETCH), _MM_HINT_T0);
+            for (size_t t = 0; t < tokens; t++) {
+                const float *here = x + t * stride + start;
+                __m512 *sum = sums[r * tokens + t];
+                sum[0] = _mm512_fmadd_ps(lower(pairs), _mm512_loadu_ps(here), sum[0]);
+                sum[1] = _mm512_fmadd_ps(upper(pairs), _mm512_loadu_ps(here + LANES), sum[1]);
+            }
         }
-    }
-    for (size_t t = 0; t < tokens; t++)
-        y[t] = _mm512_reduce_add_ps(_mm512_add_ps(sums[t][0], sums[t][1]));
+    for (size_t i = 0; i < rows * tokens; i++)
+        y[i] = _mm512_reduce_add_ps(_mm512_add_ps(sums[i][0], sums[i][1]));
+}
+
+AVX512 INLINE void dot_bfloat16_row(const size_t tokens, const uint8_t *codes, const float *x, size_t stride, size_t n,
+                                    float *y)
+{
+    dot_bfloat16_of(1, tokens, codes, 0, x, stride, n, y);
 }
 
 AVX512 static void dot_bfloat16(const uint8_t *codes, const uint8_t *scales, const float *x, size_t stride,
                                 size_t tokens, size_t n, float *y)
 {
     (void)scales;
-    WITH_CONSTANT_TOKENS(dot_bfloat16_of, codes, x, stride, n, y)
+    WITH_CONSTANT_TOKENS(dot_bfloat16_row, codes, x, stride, n, y)
+}
+
+AVX512 static void dot_bfloat16_together(const uint8_t *codes, size_t apart, const uint8_t *scales, size_t scales_apart,
+                                         const float *x, size_t n, float *y)
+{
+    (void)scales;
+    (void)scales_apart;
+    dot_bfloat16_of(DOT_ROWS, 1, codes, apart, x, 0, n, y);
 }
 
 AVX512 static void unpack_bfloat16(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
@@ -369,9 +392,9 @@ AVX512 static double spin(size_t rounds)
 
 const Simd SIMD_AVX512 = {
     .name = "avx512",
-    .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, NULL, NULL, 0},
+    .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, NULL, NULL, 0, dot_mxfp4_together},
     .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0},
-    .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0},
+    .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0, dot_bfloat16_together},
     .products = {AVX512_PRODUCT, AVX512_PRODUCT, AVX512_PRODUCT},
     .tile_tokens = TILE_TOKENS,
     .tile = tile,
@@ -384,9 +407,9 @@ const Simd SIMD_AVX512 = {
 /* The same, with a product of 8-bit integers. */
 const Simd SIMD_AVX512_VNNI = {
     .name = "avx512vnni",
-    .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, NULL, unpack_integers_mxfp4, 12},
+    .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, NULL, unpack_integers_mxfp4, 12, dot_mxfp4_together},
     .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, unpack_integers_mxint8, 128},
-    .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0},
+    .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0, dot_bfloat16_together},
     .products = {AVX512_PRODUCT, AVX512_PRODUCT, VNNI_PRODUCT},
     .tile_tokens = TILE_TOKENS,
     .tile = tile,
@@ -399,9 +422,10 @@ const Simd SIMD_AVX512_VNNI = {
 /* The same, with products of tiles of bfloat16. */
 const Simd SIMD_AMX = {
     .name = "amx",
-    .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, unpack_pairs_mxfp4, NULL, 0},
+    .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, unpack_pairs_mxfp4, NULL, 0, dot_mxfp4_together},
     .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0},
-    .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, unpack_pairs_bfloat16, NULL, 0},
+    .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, unpack_pairs_bfloat16, NULL, 0,
+                 dot_bfloat16_together},
     .products = {AMX_FLOAT32_PRODUCT, AMX_BFLOAT16_PRODUCT, AMX_FLOAT32_PRODUCT},
     .tile_tokens = TILE_TOKENS,
     .tile = tile,

@@ -42,6 +42,8 @@ enum {
     DOT_TOKENS = 4,
     /* Rows that `tile` takes at once. */
     TILE_ROWS = 4,
+    /* Rows that `dot_together` takes at once. */
+    DOT_ROWS = 4,
     /* Rows that a thread takes at a time: with many tokens, and with few. */
     TASK_ROWS = 128,
     FEW_ROWS = 32,
@@ -68,6 +70,10 @@ typedef struct {
      * no integers. */
     void (*unpack_integers)(const uint8_t *codes, const uint8_t *scales, void *row, size_t n);
     int32_t offset;
+    /* As `dot` for one token and DOT_ROWS rows, so many bytes of codes and scales from one to the next; NULL where one row
+     * after the other is as fast. */
+    void (*dot_together)(const uint8_t *codes, size_t apart, const uint8_t *scales, size_t scales_apart, const float *x,
+                         size_t n, float *y);
 } Format;
 
 /* Packed rows, one after the other, and how to read them. */
@@ -172,7 +178,8 @@ size_t panel_bytes(const Simd *simd, Precision precision, const Format *format, 
 void lay_out_block(const Simd *simd, Precision precision, const Format *format, const float *const *x, size_t tokens,
                    size_t together, size_t n, void *laid_out, void *panel);
 
-/* y[t * stride + r] = row r . x[t] for `rows` rows from `first` on, at most TASK_ROWS, and all tokens. */
+/* y[t * stride + r] = row r . x[t] for `rows` rows, at most TASK_ROWS, and all tokens: those from `first` on, or as many
+ * others, where all rows are multiplied by tasks that begin at multiples of DOT_ROWS. */
 void multiply_rows(const Simd *simd, Precision precision, const Matrix *matrix, size_t first, size_t rows,
                    const void *x, size_t tokens, float *y, size_t stride, void *panel);
 
