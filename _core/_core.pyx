@@ -5,6 +5,7 @@ A twin that cannot serve what it is given (another type of weight, float64) retu
 NotImplemented, and the NumPy function runs.
 """
 
+import math
 import threading
 import time
 
@@ -199,7 +200,7 @@ cdef Packed pack(weight):
     if not as_expected:
         return None
     *leading, packed.rows, packed.length = weight.shape
-    packed.matrices = np.prod(leading, dtype=np.intp) if leading else 1
+    packed.matrices = math.prod(leading)
     packed.codes = np.ascontiguousarray(codes).reshape(-1).view(np.uint8)
     packed.scales = None if scales is None else np.ascontiguousarray(scales).reshape(-1)
     return packed

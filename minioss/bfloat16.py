@@ -59,8 +59,10 @@ def decode(bits: NDArray[np.uint16], dtype: DTypeLike = np.float32) -> NDArray[n
     array([ 1., -3.], dtype=float32)
     """
     values = np.left_shift(bits, 16, dtype=np.uint32).view(np.float32)
+    if dtype == np.float32:  # small arrays are decoded for every token
+        return values
     with np.errstate(invalid="ignore"):  # a NaN stays one, without a warning
-        return values.astype(dtype, copy=False)
+        return values.astype(dtype)
 
 
 def encode(values: NDArray[np.float32]) -> NDArray[np.uint16]:
