@@ -301,9 +301,9 @@ AVX2 static double spin(size_t rounds)
 
 const Simd SIMD_AVX2 = {
     .name = "avx2",
-    .mxfp4 = {BLOCK, EVEN_THEN_ODD, dot_mxfp4, unpack_mxfp4, NULL, NULL, 0},
-    .mxint8 = {BLOCK, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0},
-    .bfloat16 = {BLOCK, EVEN_THEN_ODD, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0},
+    .mxfp4 = {BLOCK, EVEN_THEN_ODD, dot_mxfp4, unpack_mxfp4, NULL, NULL, 0, NULL},
+    .mxint8 = {BLOCK, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0, NULL},
+    .bfloat16 = {BLOCK, EVEN_THEN_ODD, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0, NULL},
     .products = {AVX2_PRODUCT, AVX2_PRODUCT, AVX2_PRODUCT},
     .tile_tokens = TILE_TOKENS,
     .tile = tile,

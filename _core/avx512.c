@@ -393,7 +393,7 @@ AVX512 static double spin(size_t rounds)
 const Simd SIMD_AVX512 = {
     .name = "avx512",
     .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, NULL, NULL, 0, dot_mxfp4_together},
-    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0},
+    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0, NULL},
     .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0, dot_bfloat16_together},
     .products = {AVX512_PRODUCT, AVX512_PRODUCT, AVX512_PRODUCT},
     .tile_tokens = TILE_TOKENS,
@@ -408,7 +408,7 @@ const Simd SIMD_AVX512 = {
 const Simd SIMD_AVX512_VNNI = {
     .name = "avx512vnni",
     .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, NULL, unpack_integers_mxfp4, 12, dot_mxfp4_together},
-    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, unpack_integers_mxint8, 128},
+    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, unpack_integers_mxint8, 128, NULL},
     .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0, dot_bfloat16_together},
     .products = {AVX512_PRODUCT, AVX512_PRODUCT, VNNI_PRODUCT},
     .tile_tokens = TILE_TOKENS,
@@ -423,7 +423,7 @@ const Simd SIMD_AVX512_VNNI = {
 const Simd SIMD_AMX = {
     .name = "amx",
     .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, unpack_pairs_mxfp4, NULL, 0, dot_mxfp4_together},
-    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0},
+    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0, NULL},
     .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, unpack_pairs_bfloat16, NULL, 0,
                  dot_bfloat16_together},
     .products = {AMX_FLOAT32_PRODUCT, AMX_BFLOAT16_PRODUCT, AMX_FLOAT32_PRODUCT},

@@ -271,9 +271,9 @@ static double spin(size_t rounds)
 
 const Simd SIMD_NEON = {
     .name = "neon",
-    .mxfp4 = {BLOCK, EVEN_THEN_ODD, dot_mxfp4, unpack_mxfp4, NULL, NULL, 0},
-    .mxint8 = {BLOCK, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0},
-    .bfloat16 = {BLOCK, IN_ORDER, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0},
+    .mxfp4 = {BLOCK, EVEN_THEN_ODD, dot_mxfp4, unpack_mxfp4, NULL, NULL, 0, NULL},
+    .mxint8 = {BLOCK, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0, NULL},
+    .bfloat16 = {BLOCK, IN_ORDER, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0, NULL},
     .products = {NEON_PRODUCT, NEON_PRODUCT, NEON_PRODUCT},
     .tile_tokens = TILE_TOKENS,
     .tile = tile,

@@ -159,9 +159,9 @@ static double spin(size_t rounds)
 
 const Simd SIMD_SCALAR = {
     .name = "scalar",
-    .mxfp4 = {BLOCK, IN_ORDER, dot_mxfp4, unpack_mxfp4, NULL, NULL, 0},
-    .mxint8 = {BLOCK, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0},
-    .bfloat16 = {BLOCK, IN_ORDER, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0},
+    .mxfp4 = {BLOCK, IN_ORDER, dot_mxfp4, unpack_mxfp4, NULL, NULL, 0, NULL},
+    .mxint8 = {BLOCK, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0, NULL},
+    .bfloat16 = {BLOCK, IN_ORDER, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0, NULL},
     .products = {SCALAR_PRODUCT, SCALAR_PRODUCT, SCALAR_PRODUCT},
     .tile_tokens = 16,
     .tile = tile,
