@@ -242,10 +242,10 @@ cdef int enough(int threads, size_t work) except -1:
 
 
 cdef Py_ssize_t at_once(Py_ssize_t tasks, int threads, bint few) noexcept:
-    """How many neighbouring tasks a thread takes at a time.
+    """How many neighbouring tasks a thread takes at least; while more are left, it takes its share of those.
 
     Rows that few tokens are multiplied by are read as fast as memory gives them, and best in long stretches; with
-    many tokens a task is long enough, and small shares balance better.
+    many tokens a task is long enough.
     """
     return max(1, tasks // (16 * threads)) if few else 1
 
