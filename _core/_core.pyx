@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 
+from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memset
 from libc.stdint cimport int8_t, uint8_t, uint16_t, uint64_t
@@ -148,10 +149,18 @@ def read_seconds(const uint8_t[::1] buffer, *, int threads=1):
     return time.perf_counter() - start
 
 
-cdef class Packed:
-    """A packed weight in row order, (…, N, D), whose bytes are held while a kernel reads them."""
+cdef const void *start_of(array) except NULL:
+    """Where the first number of an array lies, for as long as somebody holds the array."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
+    PyBuffer_Release(&view)
+    return view.buf
 
-    cdef const uint8_t[::1] codes, scales
+
+cdef class Packed:
+    """A packed weight in row order, (…, N, D), whose arrays are held while a kernel reads them."""
+
+    cdef object codes, scales
     cdef const Format *format
     cdef size_t matrices, rows, length
 
@@ -160,10 +169,10 @@ cdef class Packed:
         cdef Matrix matrix
         cdef bint scaled = self.scales is not None
         matrix.format, matrix.rows, matrix.length = self.format, self.rows, self.length
-        matrix.row_bytes = self.codes.shape[0] // (self.matrices * self.rows)
+        matrix.row_bytes = <size_t>self.codes.nbytes // (self.matrices * self.rows)
         matrix.row_scales = self.length // 32 if scaled else 0
-        matrix.codes = &self.codes[0]
-        matrix.scales = &self.scales[0] if scaled else NULL
+        matrix.codes = <const uint8_t *>start_of(self.codes)
+        matrix.scales = <const uint8_t *>start_of(self.scales) if scaled else NULL
         return matrix
 
 
@@ -201,8 +210,8 @@ cdef Packed pack(weight):
         return None
     *leading, packed.rows, packed.length = weight.shape
     packed.matrices = math.prod(leading)
-    packed.codes = np.ascontiguousarray(codes).reshape(-1).view(np.uint8)
-    packed.scales = None if scales is None else np.ascontiguousarray(scales).reshape(-1)
+    packed.codes = np.ascontiguousarray(codes)
+    packed.scales = None if scales is None else np.ascontiguousarray(scales)
     return packed
 
 
@@ -241,13 +250,19 @@ cdef int enough(int threads, size_t work) except -1:
     return 1 if work < SMALL_WORK else threads
 
 
-cdef Py_ssize_t at_once(Py_ssize_t tasks, int threads, bint few) noexcept:
-    """How many neighbouring tasks a thread takes at least; while more are left, it takes its share of those.
+cdef Py_ssize_t stretches_of(Py_ssize_t tasks, int threads, bint few) noexcept:
+    """In how many stretches of neighbouring tasks threads take their work.
 
     Rows that few tokens are multiplied by are read as fast as memory gives them, and best in long stretches; with
     many tokens a task is long enough.
     """
-    return max(1, tasks // (16 * threads)) if few else 1
+    return min(tasks, 8 * threads) if few else tasks
+
+
+cdef inline Py_ssize_t start_of_stretch(Py_ssize_t index, Py_ssize_t stretches, Py_ssize_t tasks) noexcept nogil:
+    """The first task of a stretch. Long ones come first and short ones last, so that all threads end together."""
+    cdef Py_ssize_t left = stretches - index
+    return index if stretches == tasks else tasks - tasks * left * left // (stretches * stretches)
 
 
 cdef void lay_out(
@@ -276,11 +291,11 @@ def matmul(x_TD, weight_ND, *, int threads=1, activations="float32"):
     cdef size_t a_token = token_bytes(level, precision, matrix.format, D)
     cdef size_t a_panel = panel_bytes(level, precision, matrix.format, D)
     threads = enough(threads, T * N * D)
-    cdef Py_ssize_t tasks = (N + rows - 1) // rows, share = at_once(tasks, threads, T <= DOT_TOKENS)
+    cdef Py_ssize_t tasks = (N + rows - 1) // rows, stretches = stretches_of(tasks, threads, T <= DOT_TOKENS)
     cdef Buffer laid_out = scratch("laid_out", (T + BLOCK_TOKENS) * a_token)
     cdef Buffer panels = scratch("panels", threads * a_panel)
     cdef uint8_t *panel = NULL
-    cdef Py_ssize_t index
+    cdef Py_ssize_t index, task
     with nogil, parallel(num_threads=threads):
         panel = panels.start + threadid() * a_panel
         for index in prange(<Py_ssize_t>((T + BLOCK_TOKENS - 1) // BLOCK_TOKENS), schedule="static"):
@@ -288,10 +303,13 @@ def matmul(x_TD, weight_ND, *, int threads=1, activations="float32"):
             lay_out(
                 level, precision, matrix.format, &x[first, 0], D, NULL, min(T - first, <size_t>BLOCK_TOKENS), T, D,
                 laid_out.start + first * a_token, panel)
-        for index in prange(tasks, schedule="guided", chunksize=share):
-            first = index * rows
-            multiply_rows(
-                level, precision, &matrix, first, min(rows, N - first), laid_out.start, T, &y[0, 0], N, panel)
+        for index in prange(stretches, schedule="dynamic"):
+            for task in range(
+                start_of_stretch(index, stretches, tasks), start_of_stretch(index + 1, stretches, tasks)
+            ):
+                first = task * rows
+                multiply_rows(
+                    level, precision, &matrix, first, min(rows, N - first), laid_out.start, T, &y[0, 0], N, panel)
     return y_TN
 
 
@@ -321,9 +339,18 @@ def mix_experts(x_TD, routing, weights, alpha, limit, *, int threads=1, activati
     if shapes != [(T, D), (E, 2 * F, D), (E, 2 * F), (E, D, F), (E, D), (T, A), (T, A)]:
         return NotImplemented
     expert_P = np.ascontiguousarray(routing.expert_TA, np.intp).reshape(-1)
-    if not expert_P.size or expert_P.min() < 0 or expert_P.max() >= E:
+    if not expert_P.size or not all_below(expert_P, E):
         return NotImplemented
     return _mixed(x_TD, routing, weights, expert_P, gate_up, down, alpha, limit, threads, PRECISIONS[activations])
+
+
+cdef bint all_below(const Py_ssize_t[::1] indices, Py_ssize_t end):
+    """Whether every index is one of 0 to end - 1."""
+    cdef Py_ssize_t i
+    for i in range(indices.shape[0]):
+        if not 0 <= indices[i] < end:
+            return False
+    return True
 
 
 cdef class Segments:
@@ -337,14 +364,18 @@ cdef class Segments:
     cdef Py_ssize_t[::1] token  # of each slot
     cdef Py_ssize_t[::1] slot_of_pair
     cdef Py_ssize_t segments, blocks, slots
+    cdef Py_ssize_t[::1] room
+    cdef Py_ssize_t taken
 
     def __cinit__(self, const Py_ssize_t[::1] expert_P, Py_ssize_t experts, Py_ssize_t active):
         cdef Py_ssize_t P = expert_P.shape[0], p, e
         cdef Py_ssize_t largest = min(P, experts), slots = P + largest * (BLOCK_TOKENS - 1)
-        cdef Py_ssize_t[::1] filled = np.zeros(experts, np.intp), first = np.empty(experts, np.intp)
-        self.expert, self.slot, self.count = np.empty((3, largest), np.intp)
-        self.block_segment, self.block_slot = np.empty((2, slots // BLOCK_TOKENS + 1), np.intp)
-        self.token, self.slot_of_pair = np.empty(slots, np.intp), np.empty(P, np.intp)
+        cdef Py_ssize_t blocks = slots // BLOCK_TOKENS + 1
+        self.room = np.zeros(2 * experts + 3 * largest + 2 * blocks + slots + P, np.intp)
+        cdef Py_ssize_t[::1] filled = self._take(experts), first = self._take(experts)
+        self.expert, self.slot, self.count = self._take(largest), self._take(largest), self._take(largest)
+        self.block_segment, self.block_slot = self._take(blocks), self._take(blocks)
+        self.token, self.slot_of_pair = self._take(slots), self._take(P)
         for p in range(P):
             filled[expert_P[p]] += 1
         for e in range(experts):
@@ -357,6 +388,11 @@ cdef class Segments:
             self.slot_of_pair[p] = first[e] + filled[e]
             self.token[first[e] + filled[e]] = p // active
             filled[e] += 1
+
+    cdef Py_ssize_t[::1] _take(self, Py_ssize_t count):
+        # From one array: to make ten of them would take longer than to sort a token's pairs.
+        self.taken += count
+        return self.room[self.taken - count : self.taken]
 
     cdef void _append(self, Py_ssize_t expert, Py_ssize_t count) noexcept:
         cdef Py_ssize_t part
@@ -378,7 +414,7 @@ cdef class Biases:
         bits = getattr(bias_EN, "bits", None)
         self.bias.wide = bits is None
         self.held = np.ascontiguousarray(bias_EN, np.float32) if bits is None else np.ascontiguousarray(bits, np.uint16)
-        self.bias.numbers = <const void *><size_t>self.held.ctypes.data
+        self.bias.numbers = start_of(self.held)
         self.bias.length = self.held.shape[1]
 
 
@@ -409,9 +445,10 @@ cdef _mixed(
     cdef float[:, ::1] y = y_TD
     cdef uint8_t *panel = NULL
     cdef Py_ssize_t up_tasks = (2 * F + TASK_ROWS - 1) // TASK_ROWS, down_tasks = (D + TASK_ROWS - 1) // TASK_ROWS
-    cdef Py_ssize_t up_share = at_once(pairs.segments * up_tasks, threads, T <= DOT_TOKENS)
-    cdef Py_ssize_t down_share = at_once(pairs.segments * down_tasks, threads, T <= DOT_TOKENS)
-    cdef Py_ssize_t index, u, a, t, slot, count, first
+    cdef bint few = T * A <= DOT_TOKENS * pairs.segments
+    cdef Py_ssize_t tasks_up = pairs.segments * up_tasks, stretches_up = stretches_of(tasks_up, threads, few)
+    cdef Py_ssize_t tasks_down = pairs.segments * down_tasks, stretches_down = stretches_of(tasks_down, threads, few)
+    cdef Py_ssize_t index, task, u, a, t, slot, count, first
     with nogil, parallel(num_threads=threads):
         panel = panels.start + threadid() * a_panel
         for index in prange(pairs.blocks, schedule="dynamic"):
@@ -420,13 +457,16 @@ cdef _mixed(
             lay_out(
                 level, precision, gate_up.format, &x[0, 0], D, &pairs.token[slot], count, pairs.count[u], D,
                 laid_out.start + slot * x_bytes, panel)
-        for index in prange(pairs.segments * up_tasks, schedule="guided", chunksize=up_share):
-            u, first = index // up_tasks, index % up_tasks * TASK_ROWS
-            slot = pairs.slot[u]
-            matrix = later(first_up, pairs.expert[u])
-            multiply_rows(
-                level, precision, &matrix, first, min(2 * F - first, <Py_ssize_t>TASK_ROWS),
-                laid_out.start + slot * x_bytes, pairs.count[u], hidden + slot * 2 * F, 2 * F, panel)
+        for index in prange(stretches_up, schedule="dynamic"):
+            for task in range(
+                start_of_stretch(index, stretches_up, tasks_up), start_of_stretch(index + 1, stretches_up, tasks_up)
+            ):
+                u, first = task // up_tasks, task % up_tasks * TASK_ROWS
+                slot = pairs.slot[u]
+                matrix = later(first_up, pairs.expert[u])
+                multiply_rows(
+                    level, precision, &matrix, first, min(2 * F - first, <Py_ssize_t>TASK_ROWS),
+                    laid_out.start + slot * x_bytes, pairs.count[u], hidden + slot * 2 * F, 2 * F, panel)
         for index in prange(pairs.blocks, schedule="dynamic"):
             u, slot = pairs.block_segment[index], pairs.block_slot[index]
             count = min(pairs.slot[u] + pairs.count[u] - slot, <Py_ssize_t>BLOCK_TOKENS)
@@ -436,13 +476,16 @@ cdef _mixed(
             lay_out(
                 level, precision, down.format, activation + slot * F, F, NULL, count, pairs.count[u], F,
                 laid_out.start + slot * activation_bytes, panel)
-        for index in prange(pairs.segments * down_tasks, schedule="guided", chunksize=down_share):
-            u, first = index // down_tasks, index % down_tasks * TASK_ROWS
-            slot = pairs.slot[u]
-            matrix = later(first_down, pairs.expert[u])
-            multiply_rows(
-                level, precision, &matrix, first, min(D - first, <Py_ssize_t>TASK_ROWS),
-                laid_out.start + slot * activation_bytes, pairs.count[u], result + slot * D, D, panel)
+        for index in prange(stretches_down, schedule="dynamic"):
+            for task in range(
+                start_of_stretch(index, stretches_down, tasks_down), start_of_stretch(index + 1, stretches_down, tasks_down)
+            ):
+                u, first = task // down_tasks, task % down_tasks * TASK_ROWS
+                slot = pairs.slot[u]
+                matrix = later(first_down, pairs.expert[u])
+                multiply_rows(
+                    level, precision, &matrix, first, min(D - first, <Py_ssize_t>TASK_ROWS),
+                    laid_out.start + slot * activation_bytes, pairs.count[u], result + slot * D, D, panel)
         for t in prange(T, schedule="static"):
             for a in range(A):
                 slot = pairs.slot_of_pair[t * A + a]
@@ -480,13 +523,14 @@ cdef Heads heads_of(rows_SHK, held):
     bits = getattr(rows_SHK, "bits", None)
     array = rows_SHK if bits is None else bits
     heads.wide, heads.numbers, heads.stride, heads.head_stride = bits is None, NULL, 0, 0
-    S, H, K = array.shape
+    cdef Py_ssize_t row, head, number, size = sizeof(uint16_t) if bits is not None else sizeof(float)
+    row, head, number = array.strides
     as_expected = array.dtype == np.float32 if bits is None else array.dtype == np.uint16
-    aligned = array.strides[2] == array.itemsize and not any(step < 0 or step % array.itemsize for step in array.strides)
+    aligned = number == size and row >= 0 and head >= 0 and row % size == 0 and head % size == 0
     if as_expected and array.size and aligned:
         held.append(array)
-        heads.numbers = <const void *><size_t>array.ctypes.data
-        heads.stride, heads.head_stride = array.strides[0] // array.itemsize, array.strides[1] // array.itemsize
+        heads.numbers = start_of(array)
+        heads.stride, heads.head_stride = row // size, head // size
     return heads
 
 

@@ -132,13 +132,22 @@ AVX512 static void dot_mxfp4(const uint8_t *codes, const uint8_t *scales, const 
     WITH_CONSTANT_TOKENS(dot_mxfp4_of, codes, scales, x, stride, n, y)
 }
 
-AVX512 static void dot_mxfp4_together(const uint8_t *codes, size_t apart, const uint8_t *scales, size_t scales_apart,
-                                      const float *x, size_t n, float *y)
+AVX512 INLINE void dot_mxfp4_together_of(const size_t tokens, const uint8_t *codes, size_t apart, const uint8_t *scales,
+                                         size_t scales_apart, const float *x, size_t stride, size_t n, float *y)
 {
     for (size_t r = 0; r < DOT_ROWS; r++)
         ask_for_scales(scales + r * scales_apart, n / 32);
-    if (dot_rows(DOT_ROWS, 1, 0, codes, apart, scales, scales_apart, x, 0, n, y))
-        dot_rows(DOT_ROWS, 1, 1, codes, apart, scales, scales_apart, x, 0, n, y);
+    if (dot_rows(DOT_ROWS, tokens, 0, codes, apart, scales, scales_apart, x, stride, n, y))
+        dot_rows(DOT_ROWS, tokens, 1, codes, apart, scales, scales_apart, x, stride, n, y);
+}
+
+AVX512 static void dot_mxfp4_together(const uint8_t *codes, size_t apart, const uint8_t *scales, size_t scales_apart,
+                                      const float *x, size_t stride, size_t tokens, size_t n, float *y)
+{
+    if (tokens == 1)
+        dot_mxfp4_together_of(1, codes, apart, scales, scales_apart, x, stride, n, y);
+    else
+        dot_mxfp4_together_of(TOGETHER_TOKENS, codes, apart, scales, scales_apart, x, stride, n, y);
 }
 
 AVX512 static void unpack_mxfp4(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
@@ -161,31 +170,51 @@ AVX512 INLINE __m512 decode_integers(const uint8_t *codes)
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)codes)));
 }
 
-AVX512 INLINE void dot_mxint8_of(const size_t tokens, const uint8_t *codes, const uint8_t *scales, const float *x,
-                                 size_t stride, size_t n, float *y)
+AVX512 INLINE void dot_mxint8_of(const size_t rows, const size_t tokens, const uint8_t *codes, size_t apart,
+                                 const uint8_t *scales, size_t scales_apart, const float *x, size_t stride, size_t n,
+                                 float *y)
 {
-    __m512 sums[DOT_TOKENS];
-    ask_for_scales(scales, n / 32);
-    for (size_t t = 0; t < tokens; t++)
-        sums[t] = _mm512_setzero_ps();
-    for (size_t start = 0; start < n; start += 32) {
-        const __m512 scale = _mm512_set1_ps(SCALES[scales[start / 32]]);
-        const __m512 first = decode_integers(codes + start), second = decode_integers(codes + start + LANES);
-        _mm_prefetch((const char *)(codes + start + PREFETCH), _MM_HINT_T0);
-        for (size_t t = 0; t < tokens; t++) {
-            const float *here = x + t * stride + start;
-            const __m512 product = _mm512_mul_ps(first, _mm512_loadu_ps(here));
-            sums[t] = _mm512_fmadd_ps(_mm512_fmadd_ps(second, _mm512_loadu_ps(here + LANES), product), scale, sums[t]);
+    __m512 sums[DOT_ROWS * DOT_TOKENS];
+    for (size_t r = 0; r < rows; r++)
+        ask_for_scales(scales + r * scales_apart, n / 32);
+    for (size_t i = 0; i < rows * tokens; i++)
+        sums[i] = _mm512_setzero_ps();
+    for (size_t start = 0; start < n; start += 32)
+        for (size_t r = 0; r < rows; r++) {
+            const uint8_t *row = codes + r * apart + start;
+            const __m512 scale = _mm512_set1_ps(SCALES[scales[r * scales_apart + start / 32]]);
+            const __m512 first = decode_integers(row), second = decode_integers(row + LANES);
+            _mm_prefetch((const char *)(row + PREFETCH), _MM_HINT_T0);
+            for (size_t t = 0; t < tokens; t++) {
+                const float *here = x + t * stride + start;
+                const __m512 product = _mm512_mul_ps(first, _mm512_loadu_ps(here));
+                __m512 *sum = sums + r * tokens + t;
+                *sum = _mm512_fmadd_ps(_mm512_fmadd_ps(second, _mm512_loadu_ps(here + LANES), product), scale, *sum);
+            }
         }
-    }
-    for (size_t t = 0; t < tokens; t++)
-        y[t] = _mm512_reduce_add_ps(sums[t]);
+    for (size_t i = 0; i < rows * tokens; i++)
+        y[i] = _mm512_reduce_add_ps(sums[i]);
+}
+
+AVX512 INLINE void dot_mxint8_row(const size_t tokens, const uint8_t *codes, const uint8_t *scales, const float *x,
+                                  size_t stride, size_t n, float *y)
+{
+    dot_mxint8_of(1, tokens, codes, 0, scales, 0, x, stride, n, y);
 }
 
 AVX512 static void dot_mxint8(const uint8_t *codes, const uint8_t *scales, const float *x, size_t stride,
                               size_t tokens, size_t n, float *y)
 {
-    WITH_CONSTANT_TOKENS(dot_mxint8_of, codes, scales, x, stride, n, y)
+    WITH_CONSTANT_TOKENS(dot_mxint8_row, codes, scales, x, stride, n, y)
+}
+
+AVX512 static void dot_mxint8_together(const uint8_t *codes, size_t apart, const uint8_t *scales, size_t scales_apart,
+                                       const float *x, size_t stride, size_t tokens, size_t n, float *y)
+{
+    if (tokens == 1)
+        dot_mxint8_of(DOT_ROWS, 1, codes, apart, scales, scales_apart, x, stride, n, y);
+    else
+        dot_mxint8_of(DOT_ROWS, TOGETHER_TOKENS, codes, apart, scales, scales_apart, x, stride, n, y);
 }
 
 AVX512 static void unpack_mxint8(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
@@ -246,11 +275,14 @@ AVX512 static void dot_bfloat16(const uint8_t *codes, const uint8_t *scales, con
 }
 
 AVX512 static void dot_bfloat16_together(const uint8_t *codes, size_t apart, const uint8_t *scales, size_t scales_apart,
-                                         const float *x, size_t n, float *y)
+                                         const float *x, size_t stride, size_t tokens, size_t n, float *y)
 {
     (void)scales;
     (void)scales_apart;
-    dot_bfloat16_of(DOT_ROWS, 1, codes, apart, x, 0, n, y);
+    if (tokens == 1)
+        dot_bfloat16_of(DOT_ROWS, 1, codes, apart, x, stride, n, y);
+    else
+        dot_bfloat16_of(DOT_ROWS, TOGETHER_TOKENS, codes, apart, x, stride, n, y);
 }
 
 AVX512 static void unpack_bfloat16(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
@@ -393,7 +425,7 @@ AVX512 static double spin(size_t rounds)
 const Simd SIMD_AVX512 = {
     .name = "avx512",
     .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, NULL, NULL, 0, dot_mxfp4_together},
-    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0, NULL},
+    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0, dot_mxint8_together},
     .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0, dot_bfloat16_together},
     .products = {AVX512_PRODUCT, AVX512_PRODUCT, AVX512_PRODUCT},
     .tile_tokens = TILE_TOKENS,
@@ -408,7 +440,8 @@ const Simd SIMD_AVX512 = {
 const Simd SIMD_AVX512_VNNI = {
     .name = "avx512vnni",
     .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, NULL, unpack_integers_mxfp4, 12, dot_mxfp4_together},
-    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, unpack_integers_mxint8, 128, NULL},
+    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, unpack_integers_mxint8, 128,
+               dot_mxint8_together},
     .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, NULL, NULL, 0, dot_bfloat16_together},
     .products = {AVX512_PRODUCT, AVX512_PRODUCT, VNNI_PRODUCT},
     .tile_tokens = TILE_TOKENS,
@@ -423,7 +456,7 @@ const Simd SIMD_AVX512_VNNI = {
 const Simd SIMD_AMX = {
     .name = "amx",
     .mxfp4 = {MXFP4_GROUP, MXFP4_ORDER, dot_mxfp4, unpack_mxfp4, unpack_pairs_mxfp4, NULL, 0, dot_mxfp4_together},
-    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0, NULL},
+    .mxint8 = {BFLOAT16_GROUP, IN_ORDER, dot_mxint8, unpack_mxint8, NULL, NULL, 0, dot_mxint8_together},
     .bfloat16 = {BFLOAT16_GROUP, BFLOAT16_ORDER, dot_bfloat16, unpack_bfloat16, unpack_pairs_bfloat16, NULL, 0,
                  dot_bfloat16_together},
     .products = {AMX_FLOAT32_PRODUCT, AMX_BFLOAT16_PRODUCT, AMX_FLOAT32_PRODUCT},

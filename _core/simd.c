@@ -181,19 +181,23 @@ static void dot_row(const Matrix *matrix, size_t row, const void *x, size_t toke
 
 /* The share of all rows that `rows` from `first` on, a multiple of DOT_ROWS, stand for: neighbours of each quarter of the
  * matrix. Memory gives four streams faster than one, and a task goes on where the one before it stopped. */
-static void dot_quarters(const Matrix *matrix, size_t first, size_t rows, const void *x, float *y)
+static void dot_quarters(const Matrix *matrix, size_t first, size_t rows, const void *x, size_t tokens, float *y,
+                         size_t stride)
 {
+    const Format *format = matrix->format;
     const size_t quarter = matrix->rows / DOT_ROWS;
     for (size_t row = first / DOT_ROWS; row < (first + rows) / DOT_ROWS; row++) {
         const uint8_t *scales = matrix->scales ? matrix->scales + row * matrix->row_scales : NULL;
-        float products[DOT_ROWS];
-        matrix->format->dot_together(matrix->codes + row * matrix->row_bytes, quarter * matrix->row_bytes, scales,
-                                     quarter * matrix->row_scales, x, matrix->length, products);
+        float products[DOT_ROWS * TOGETHER_TOKENS];
+        format->dot_together(matrix->codes + row * matrix->row_bytes, quarter * matrix->row_bytes, scales,
+                             quarter * matrix->row_scales, x, arranged_length(format, matrix->length), tokens,
+                             matrix->length, products);
         for (size_t part = 0; part < DOT_ROWS; part++)
-            y[part * quarter + row] = products[part];
+            for (size_t token = 0; token < tokens; token++)
+                y[token * stride + part * quarter + row] = products[part * tokens + token];
     }
     for (size_t row = (first + rows) / DOT_ROWS * DOT_ROWS; row < first + rows; row++)
-        dot_row(matrix, row, x, 1, y, 0);
+        dot_row(matrix, row, x, tokens, y, stride);
 }
 
 void multiply_rows(const Simd *simd, Precision precision, const Matrix *matrix, size_t first, size_t rows,
@@ -202,8 +206,8 @@ void multiply_rows(const Simd *simd, Precision precision, const Matrix *matrix, 
     if (tokens > DOT_TOKENS)
         product_of(simd, precision, matrix->format)
             ->multiply(simd, matrix, first, rows, x, tokens, y + first, stride, panel);
-    else if (tokens == 1 && matrix->format->dot_together)
-        dot_quarters(matrix, first, rows, x, y);
+    else if (tokens <= TOGETHER_TOKENS && matrix->format->dot_together)
+        dot_quarters(matrix, first, rows, x, tokens, y, stride);
     else
         for (size_t row = first; row < first + rows; row++)
             dot_row(matrix, row, x, tokens, y, stride);
