@@ -278,53 +278,114 @@ cdef void lay_out(
 
 def matmul(x_TD, weight_ND, *, int threads=1, activations="float32"):
     """Twin of `minioss.linear.matmul`: float32 activations, weights in MXFP4, MXINT8 or bfloat16."""
-    cdef Packed packed = pack(weight_ND) if x_TD.dtype == np.float32 and x_TD.size else None
-    if packed is None or packed.matrices != 1 or x_TD.shape != (len(x_TD), packed.length):
+    products = multiplied(x_TD, [(weight_ND, None)], threads, PRECISIONS[activations])
+    return NotImplemented if products is None else products[0]
+
+
+def linear(x_TD, weights, *, int threads=1, activations="float32"):
+    """Twin of `minioss.linear.linear`: as `matmul`, and the bias."""
+    products = multiplied(x_TD, [weights], threads, PRECISIONS[activations])
+    return NotImplemented if products is None else products[0]
+
+
+def project(x_TD, weights, Py_ssize_t K, *, int threads=1, activations="float32"):
+    """Twin of `minioss.attention.project`: as `linear`, three maps in one parallel region."""
+    products = multiplied(x_TD, [weights.query, weights.key, weights.value], threads, PRECISIONS[activations])
+    if products is None or any([product.shape[1] % K for product in products]):
         return NotImplemented
+    return tuple([product.reshape(len(x_TD), -1, K) for product in products])
+
+
+cdef enum: MOST_MAPS = 3
+
+
+cdef struct Map:
+    Matrix matrix
+    Bias bias  # without numbers where there is none
+    float *product
+    Py_ssize_t first_task
+
+
+cdef class Maps:
+    """Linear maps of the same x, and room for what they give, held while a kernel works on them."""
+
+    cdef Map each[MOST_MAPS]
+    cdef Py_ssize_t count, tasks, rows_a_task
+    cdef list held, products
+
+    def __cinit__(self, Py_ssize_t rows_a_task):
+        self.held, self.products, self.rows_a_task = [], [], rows_a_task
+
+    cdef bint add(self, x_TD, weight, bias) except -1:
+        """One more weight, of the format of those before it, with a bias or None. False where no kernel can serve."""
+        cdef Packed packed = pack(weight)
+        if packed is None or packed.matrices != 1 or x_TD.shape != (len(x_TD), packed.length):
+            return False
+        if self.count and packed.format != self.each[0].matrix.format or bias is not None and bias.shape != (packed.rows,):
+            return False
+        product_TN = np.empty((len(x_TD), packed.rows), np.float32)
+        cdef Biases biases = None if bias is None else Biases(bias[None])
+        cdef Map *new = &self.each[self.count]
+        new.matrix, new.bias.numbers = packed.first(), NULL
+        if biases is not None:
+            new.bias = biases.bias
+        new.product, new.first_task = <float *>start_of(product_TN), self.tasks
+        self.held.append((packed, biases))
+        self.products.append(product_TN)
+        self.tasks += (packed.rows + self.rows_a_task - 1) // self.rows_a_task
+        self.count += 1
+        return True
+
+    cdef Map *of(self, Py_ssize_t task) noexcept nogil:
+        """The map that a task is a part of."""
+        cdef Py_ssize_t index = self.count - 1
+        while task < self.each[index].first_task:
+            index -= 1
+        return &self.each[index]
+
+
+cdef multiplied(x_TD, pairs, int threads, Precision precision):
+    """x Wᵀ + b, (T, N), for up to three weights with a bias or None; None where no kernel can serve."""
+    if x_TD.dtype != np.float32 or not x_TD.size:
+        return None
+    cdef size_t T = len(x_TD), D = x_TD.shape[-1], first, rows = FEW_ROWS if T <= DOT_TOKENS else TASK_ROWS
+    cdef Maps maps = Maps(rows)
+    for weight, bias in pairs:
+        if not maps.add(x_TD, weight, bias):
+            return None
     cdef const float[:, ::1] x = np.ascontiguousarray(x_TD)
-    y_TN = np.empty((len(x_TD), packed.rows), np.float32)
-    cdef float[:, ::1] y = y_TN
-    cdef Matrix matrix = packed.first()
     cdef const Simd *level = simd
-    cdef Precision precision = PRECISIONS[activations]
-    cdef size_t T = x.shape[0], D = x.shape[1], N = packed.rows, first, rows = FEW_ROWS if T <= DOT_TOKENS else TASK_ROWS
-    cdef size_t a_token = token_bytes(level, precision, matrix.format, D)
-    cdef size_t a_panel = panel_bytes(level, precision, matrix.format, D)
-    threads = enough(threads, T * N * D)
-    cdef Py_ssize_t tasks = (N + rows - 1) // rows, stretches = stretches_of(tasks, threads, T <= DOT_TOKENS)
+    cdef const Format *format = maps.each[0].matrix.format
+    cdef size_t a_token = token_bytes(level, precision, format, D), a_panel = panel_bytes(level, precision, format, D)
+    threads = enough(threads, T * maps.tasks * rows * D)
+    cdef Py_ssize_t stretches = stretches_of(maps.tasks, threads, T <= DOT_TOKENS)
     cdef Buffer laid_out = scratch("laid_out", (T + BLOCK_TOKENS) * a_token)
     cdef Buffer panels = scratch("panels", threads * a_panel)
     cdef uint8_t *panel = NULL
+    cdef Map *map
     cdef Py_ssize_t index, task
     with nogil, parallel(num_threads=threads):
         panel = panels.start + threadid() * a_panel
         for index in prange(<Py_ssize_t>((T + BLOCK_TOKENS - 1) // BLOCK_TOKENS), schedule="static"):
             first = index * BLOCK_TOKENS
             lay_out(
-                level, precision, matrix.format, &x[first, 0], D, NULL, min(T - first, <size_t>BLOCK_TOKENS), T, D,
+                level, precision, format, &x[first, 0], D, NULL, min(T - first, <size_t>BLOCK_TOKENS), T, D,
                 laid_out.start + first * a_token, panel)
         for index in prange(stretches, schedule="dynamic"):
             for task in range(
-                start_of_stretch(index, stretches, tasks), start_of_stretch(index + 1, stretches, tasks)
+                start_of_stretch(index, stretches, maps.tasks), start_of_stretch(index + 1, stretches, maps.tasks)
             ):
-                first = task * rows
+                map = maps.of(task)
+                first = (task - map.first_task) * rows
                 multiply_rows(
-                    level, precision, &matrix, first, min(rows, N - first), laid_out.start, T, &y[0, 0], N, panel)
-    return y_TN
-
-
-def linear(x_TD, weights, *, int threads=1, activations="float32"):
-    """Twin of `minioss.linear.linear`: as `matmul`, and the bias."""
-    y_TN = matmul(x_TD, weights.weight, threads=threads, activations=activations)
-    if y_TN is NotImplemented or weights.bias.shape != y_TN.shape[1:]:
-        return NotImplemented
-    cdef Biases biases = Biases(weights.bias[None])
-    cdef float[:, ::1] y = y_TN
-    cdef Py_ssize_t t
-    threads = enough(threads, y_TN.size)
-    for t in prange(y.shape[0], nogil=True, num_threads=threads, schedule="static"):
-        add_bias(&y[t, 0], &biases.bias, 0)
-    return y_TN
+                    level, precision, &map.matrix, first, min(rows, map.matrix.rows - first), laid_out.start, T,
+                    map.product, map.matrix.rows, panel)
+        for index in prange(<Py_ssize_t>T, schedule="static"):
+            for task in range(maps.count):
+                map = &maps.each[task]
+                if map.bias.numbers != NULL:
+                    add_bias(map.product + index * map.matrix.rows, &map.bias, 0)
+    return maps.products
 
 
 def mix_experts(x_TD, routing, weights, alpha, limit, *, int threads=1, activations="float32"):

@@ -34,6 +34,7 @@ else:
         "mxint8.quantize_rows": _core.quantize_rows,
         "rmsnorm.rms_norm": _core.rms_norm,
         "rope.rotate": _core.rotate,
+        "attention.project": _core.project,
         "attention.attend": _core.attend,
         "experts.mix_experts": _core.mix_experts,
     }

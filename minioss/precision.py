@@ -25,7 +25,7 @@ BLOCK = 32
 NEXT_TO_NOTHING = 1e-30
 
 # Kernels that multiply by large weights.
-ROUNDED_KERNELS = ("linear.matmul", "linear.linear", "experts.mix_experts")
+ROUNDED_KERNELS = ("linear.matmul", "linear.linear", "attention.project", "experts.mix_experts")
 
 
 def to_bfloat16(x_TD: NDArray[np.float32]) -> NDArray[np.float32]:
