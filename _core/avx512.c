@@ -75,15 +75,18 @@ AVX512 INLINE void add_blocks(const size_t rows, const size_t tokens, const int 
             _mm_prefetch((const char *)(codes + r * apart + 64 * group + PREFETCH), _MM_HINT_T0);
         }
 #pragma GCC unroll 8
-        for (int k = 0; k < 8; k++)
-            for (size_t r = 0; r < rows; r++) {
-                const __m512 values = decoded(four[r], k, table);
-                for (size_t t = 0; t < tokens; t++) {
-                    const __m512 here = _mm512_loadu_ps(x + t * stride + group * MXFP4_GROUP + PLACE(k) * LANES);
+        for (int k = 0; k < 8; k++) {
+            __m512 values[DOT_ROWS];
+            for (size_t r = 0; r < rows; r++)
+                values[r] = decoded(four[r], k, table);
+            for (size_t t = 0; t < tokens; t++) {
+                const __m512 here = _mm512_loadu_ps(x + t * stride + group * MXFP4_GROUP + PLACE(k) * LANES);
+                for (size_t r = 0; r < rows; r++) {
                     __m512 *product = products + r * tokens + t;
-                    *product = k ? _mm512_fmadd_ps(values, here, *product) : _mm512_mul_ps(values, here);
+                    *product = k ? _mm512_fmadd_ps(values[r], here, *product) : _mm512_mul_ps(values[r], here);
                 }
             }
+        }
         for (size_t r = 0; r < rows; r++)
             for (size_t t = 0; t < tokens; t++)
                 sums[r * tokens + t] = _mm512_fmadd_ps(products[r * tokens + t], scales_of(sixteen[r], (int)group),
@@ -118,37 +121,50 @@ AVX512 INLINE void ask_for_scales(const uint8_t *scales, size_t blocks)
         _mm_prefetch((const char *)(scales + PREFETCH_SCALES + block), _MM_HINT_T0);
 }
 
-AVX512 INLINE void dot_mxfp4_of(const size_t tokens, const uint8_t *codes, const uint8_t *scales, const float *x,
-                                size_t stride, size_t n, float *y)
-{
-    ask_for_scales(scales, n / 32);
-    if (dot_rows(1, tokens, 0, codes, 0, scales, 0, x, stride, n, y))
-        dot_rows(1, tokens, 1, codes, 0, scales, 0, x, stride, n, y);
-}
+/* What a format's `dot` and `dot_together` are, for its product of rows and tokens in constant numbers. The sums of four
+ * rows and two tokens stay in registers; with more tokens it is two rows after two. */
+#define DOTS_OF(dot_of, dot, dot_together) \
+    AVX512 static void dot(const uint8_t *codes, const uint8_t *scales, const float *x, size_t stride, size_t tokens, \
+                           size_t n, float *y) \
+    { \
+        switch (tokens) { \
+        case 1: dot_of(1, 1, codes, 0, scales, 0, x, stride, n, y); break; \
+        case 2: dot_of(1, 2, codes, 0, scales, 0, x, stride, n, y); break; \
+        case 3: dot_of(1, 3, codes, 0, scales, 0, x, stride, n, y); break; \
+        case 4: dot_of(1, 4, codes, 0, scales, 0, x, stride, n, y); break; \
+        default: break; \
+        } \
+    } \
+    AVX512 static void dot_together(const uint8_t *codes, size_t apart, const uint8_t *scales, size_t scales_apart, \
+                                    const float *x, size_t stride, size_t tokens, size_t n, float *y) \
+    { \
+        const uint8_t *later_codes = codes + 2 * apart, *later_scales = scales ? scales + 2 * scales_apart : NULL; \
+        switch (tokens) { \
+        case 1: dot_of(4, 1, codes, apart, scales, scales_apart, x, stride, n, y); break; \
+        case 2: dot_of(4, 2, codes, apart, scales, scales_apart, x, stride, n, y); break; \
+        case 3: \
+            dot_of(2, 3, codes, apart, scales, scales_apart, x, stride, n, y); \
+            dot_of(2, 3, later_codes, apart, later_scales, scales_apart, x, stride, n, y + 6); \
+            break; \
+        case 4: \
+            dot_of(2, 4, codes, apart, scales, scales_apart, x, stride, n, y); \
+            dot_of(2, 4, later_codes, apart, later_scales, scales_apart, x, stride, n, y + 8); \
+            break; \
+        default: break; \
+        } \
+    }
 
-AVX512 static void dot_mxfp4(const uint8_t *codes, const uint8_t *scales, const float *x, size_t stride, size_t tokens,
-                             size_t n, float *y)
+AVX512 INLINE void dot_mxfp4_of(const size_t rows, const size_t tokens, const uint8_t *codes, size_t apart,
+                                const uint8_t *scales, size_t scales_apart, const float *x, size_t stride, size_t n,
+                                float *y)
 {
-    WITH_CONSTANT_TOKENS(dot_mxfp4_of, codes, scales, x, stride, n, y)
-}
-
-AVX512 INLINE void dot_mxfp4_together_of(const size_t tokens, const uint8_t *codes, size_t apart, const uint8_t *scales,
-                                         size_t scales_apart, const float *x, size_t stride, size_t n, float *y)
-{
-    for (size_t r = 0; r < DOT_ROWS; r++)
+    for (size_t r = 0; r < rows; r++)
         ask_for_scales(scales + r * scales_apart, n / 32);
-    if (dot_rows(DOT_ROWS, tokens, 0, codes, apart, scales, scales_apart, x, stride, n, y))
-        dot_rows(DOT_ROWS, tokens, 1, codes, apart, scales, scales_apart, x, stride, n, y);
+    if (dot_rows(rows, tokens, 0, codes, apart, scales, scales_apart, x, stride, n, y))
+        dot_rows(rows, tokens, 1, codes, apart, scales, scales_apart, x, stride, n, y);
 }
 
-AVX512 static void dot_mxfp4_together(const uint8_t *codes, size_t apart, const uint8_t *scales, size_t scales_apart,
-                                      const float *x, size_t stride, size_t tokens, size_t n, float *y)
-{
-    if (tokens == 1)
-        dot_mxfp4_together_of(1, codes, apart, scales, scales_apart, x, stride, n, y);
-    else
-        dot_mxfp4_together_of(TOGETHER_TOKENS, codes, apart, scales, scales_apart, x, stride, n, y);
-}
+DOTS_OF(dot_mxfp4_of, dot_mxfp4, dot_mxfp4_together)
 
 AVX512 static void unpack_mxfp4(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
 {
@@ -196,26 +212,7 @@ AVX512 INLINE void dot_mxint8_of(const size_t rows, const size_t tokens, const u
         y[i] = _mm512_reduce_add_ps(sums[i]);
 }
 
-AVX512 INLINE void dot_mxint8_row(const size_t tokens, const uint8_t *codes, const uint8_t *scales, const float *x,
-                                  size_t stride, size_t n, float *y)
-{
-    dot_mxint8_of(1, tokens, codes, 0, scales, 0, x, stride, n, y);
-}
-
-AVX512 static void dot_mxint8(const uint8_t *codes, const uint8_t *scales, const float *x, size_t stride,
-                              size_t tokens, size_t n, float *y)
-{
-    WITH_CONSTANT_TOKENS(dot_mxint8_row, codes, scales, x, stride, n, y)
-}
-
-AVX512 static void dot_mxint8_together(const uint8_t *codes, size_t apart, const uint8_t *scales, size_t scales_apart,
-                                       const float *x, size_t stride, size_t tokens, size_t n, float *y)
-{
-    if (tokens == 1)
-        dot_mxint8_of(DOT_ROWS, 1, codes, apart, scales, scales_apart, x, stride, n, y);
-    else
-        dot_mxint8_of(DOT_ROWS, TOGETHER_TOKENS, codes, apart, scales, scales_apart, x, stride, n, y);
-}
+DOTS_OF(dot_mxint8_of, dot_mxint8, dot_mxint8_together)
 
 AVX512 static void unpack_mxint8(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
 {
@@ -239,9 +236,12 @@ AVX512 INLINE __m512 upper(__m512i pairs)
     return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32((int)0xFFFF0000)));
 }
 
-AVX512 INLINE void dot_bfloat16_of(const size_t rows, const size_t tokens, const uint8_t *codes, size_t apart, const float *x,
-                                   size_t stride, size_t n, float *y)
+AVX512 INLINE void dot_bfloat16_of(const size_t rows, const size_t tokens, const uint8_t *codes, size_t apart,
+                                   const uint8_t *scales, size_t scales_apart, const float *x, size_t stride, size_t n,
+                                   float *y)
 {
+    (void)scales;
+    (void)scales_apart;
     __m512 sums[DOT_ROWS * DOT_TOKENS][2];
     for (size_t i = 0; i < rows * tokens; i++)
         sums[i][0] = sums[i][1] = _mm512_setzero_ps();
@@ -261,29 +261,7 @@ AVX512 INLINE void dot_bfloat16_of(const size_t rows, const size_t tokens, const
         y[i] = _mm512_reduce_add_ps(_mm512_add_ps(sums[i][0], sums[i][1]));
 }
 
-AVX512 INLINE void dot_bfloat16_row(const size_t tokens, const uint8_t *codes, const float *x, size_t stride, size_t n,
-                                    float *y)
-{
-    dot_bfloat16_of(1, tokens, codes, 0, x, stride, n, y);
-}
-
-AVX512 static void dot_bfloat16(const uint8_t *codes, const uint8_t *scales, const float *x, size_t stride,
-                                size_t tokens, size_t n, float *y)
-{
-    (void)scales;
-    WITH_CONSTANT_TOKENS(dot_bfloat16_row, codes, x, stride, n, y)
-}
-
-AVX512 static void dot_bfloat16_together(const uint8_t *codes, size_t apart, const uint8_t *scales, size_t scales_apart,
-                                         const float *x, size_t stride, size_t tokens, size_t n, float *y)
-{
-    (void)scales;
-    (void)scales_apart;
-    if (tokens == 1)
-        dot_bfloat16_of(DOT_ROWS, 1, codes, apart, x, stride, n, y);
-    else
-        dot_bfloat16_of(DOT_ROWS, TOGETHER_TOKENS, codes, apart, x, stride, n, y);
-}
+DOTS_OF(dot_bfloat16_of, dot_bfloat16, dot_bfloat16_together)
 
 AVX512 static void unpack_bfloat16(const uint8_t *codes, const uint8_t *scales, float *values, size_t n)
 {

@@ -144,12 +144,14 @@ void quantize_row(const float *x, size_t n, int8_t *integers, uint8_t *scales)
 
 static void arrange_row(const Format *format, const float *x, float *arranged, size_t n)
 {
-    const size_t group = format->group;
-    for (size_t start = 0; start < n; start += group)
-        for (size_t place = 0; place < group; place++) {
-            const size_t source = start + format->order[place];
-            arranged[start + place] = source < n ? x[source] : 0.0f;
-        }
+    const size_t group = format->group, whole = n / group * group;
+    for (size_t start = 0; start < whole; start += group)
+        for (size_t place = 0; place < group; place++)
+            arranged[start + place] = x[start + format->order[place]];
+    for (size_t place = 0; whole < n && place < group; place++) {
+        const size_t source = whole + format->order[place];
+        arranged[whole + place] = source < n ? x[source] : 0.0f;
+    }
 }
 
 void lay_out_block(const Simd *simd, Precision precision, const Format *format, const float *const *x, size_t tokens,
@@ -188,7 +190,7 @@ static void dot_quarters(const Matrix *matrix, size_t first, size_t rows, const 
     const size_t quarter = matrix->rows / DOT_ROWS;
     for (size_t row = first / DOT_ROWS; row < (first + rows) / DOT_ROWS; row++) {
         const uint8_t *scales = matrix->scales ? matrix->scales + row * matrix->row_scales : NULL;
-        float products[DOT_ROWS * TOGETHER_TOKENS];
+        float products[DOT_ROWS * DOT_TOKENS];
         format->dot_together(matrix->codes + row * matrix->row_bytes, quarter * matrix->row_bytes, scales,
                              quarter * matrix->row_scales, x, arranged_length(format, matrix->length), tokens,
                              matrix->length, products);
@@ -206,7 +208,7 @@ void multiply_rows(const Simd *simd, Precision precision, const Matrix *matrix, 
     if (tokens > DOT_TOKENS)
         product_of(simd, precision, matrix->format)
             ->multiply(simd, matrix, first, rows, x, tokens, y + first, stride, panel);
-    else if (tokens <= TOGETHER_TOKENS && matrix->format->dot_together)
+    else if (matrix->format->dot_together)
         dot_quarters(matrix, first, rows, x, tokens, y, stride);
     else
         for (size_t row = first; row < first + rows; row++)

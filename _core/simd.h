@@ -42,9 +42,8 @@ enum {
     DOT_TOKENS = 4,
     /* Rows that `tile` takes at once. */
     TILE_ROWS = 4,
-    /* Rows that `dot_together` takes at once, and tokens for which their sums stay in registers. */
+    /* Rows that `dot_together` takes at once. */
     DOT_ROWS = 4,
-    TOGETHER_TOKENS = 2,
     /* Rows that a thread takes at a time: with many tokens, and with few. */
     TASK_ROWS = 128,
     FEW_ROWS = 32,
@@ -71,7 +70,7 @@ typedef struct {
      * no integers. */
     void (*unpack_integers)(const uint8_t *codes, const uint8_t *scales, void *row, size_t n);
     int32_t offset;
-    /* As `dot` for DOT_ROWS rows and up to TOGETHER_TOKENS tokens, so many bytes of codes and scales from one row to the
+    /* As `dot` for DOT_ROWS rows and up to DOT_TOKENS tokens, so many bytes of codes and scales from one row to the
      * next: y[r * tokens + t]. NULL where one row after the other is as fast. */
     void (*dot_together)(const uint8_t *codes, size_t apart, const uint8_t *scales, size_t scales_apart, const float *x,
                          size_t stride, size_t tokens, size_t n, float *y);
