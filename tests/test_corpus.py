@@ -16,7 +16,7 @@ from minioss.chat.tools.tool import answer
 from minioss.checkpoint import tokenizer_json
 from minioss.text.harmony.messages import Developer, Namespace
 from minioss.text.harmony.rendering import render_for_training, render_prompt, without_old_analysis
-from minioss.training.corpus import spelling
+from minioss.training.corpus import letters
 from minioss.training.corpus.cleaning import Book, tales_of, tidy
 from minioss.training.corpus.conversations import (
     EFFORTS,
@@ -134,8 +134,8 @@ def test_stories_hardly_repeat():
 
 
 def test_words_are_words():
-    assert all(3 <= len(word) <= 8 and word.isalpha() and word.islower() for word in spelling.words())
-    assert len(spelling.words()) > 3000
+    assert all(3 <= len(word) <= 8 and word.isalpha() and word.islower() for word in letters.words())
+    assert len(letters.words()) > 3000
 
 
 @given(seeds)
@@ -212,44 +212,46 @@ def check_comparison(text):
     assert {"<": int(one) < int(other), "=": int(one) == int(other), ">": int(one) > int(other)}[sign]
 
 
+def spelled(question):
+    """The word that a question spells in capitals."""
+    (found,) = re.findall(r"(?<!\S)[A-Z](?: [A-Z])+\b", question)
+    return found.replace(" ", "").lower()
+
+
 @given(seeds)
 def test_letters_counted(random):
     letter, word = draw_operands(random, PROBLEMS["count"])
-    problem = spelling.counting(random, (letter, word))
-    assert re.search(rf"\b{letter}\b", problem.question) and word in re.findall(r"[a-z]+", problem.question)
-    asked, spelled = problem.worked.split(" in ")
-    letters, counts = zip(*(step.split(":") for step in spelled.split(" ")), strict=True)
-    assert asked == letter.upper() and "".join(letters) == word.upper()
-    so_far = 0
-    for found, count in zip(letters, counts, strict=True):
-        so_far += found == asked
-        assert int(count) == so_far
-    assert problem.answer == str(so_far)
+    problem = letters.counting(random, (letter, word))
+    assert spelled(problem.question) == word
+    assert re.search(rf"\b{letter.upper()}\b", problem.question.replace(" ".join(word.upper()), ""))
+    asked, steps = problem.worked.split(" in ")
+    found, counts = zip(*(step.split(":") for step in steps.split(" ")), strict=True)
+    assert asked == letter.upper() and "".join(found) == word.upper()
+    assert list(map(int, counts)) == [found[: place + 1].count(asked) for place in range(len(word))]
+    assert problem.answer == str(word.count(letter))
     assert problem.hint.replace(" ", "").lower() == f"{letter}in{word}"
 
 
 @given(seeds)
-def test_words_reversed(random):
+def test_letters_reversed(random):
     (word,) = operands = draw_operands(random, PROBLEMS["reverse"])
-    problem = spelling.reversing(random, operands)
+    problem = letters.reversing(random, operands)
+    assert spelled(problem.question) == word
     forward, backward = problem.worked.split(", ")
-    assert re.sub(r"[\d ]", "", forward) == word.upper() and re.sub(r"[\d ]", "", backward) == problem.answer
-    assert re.findall(r"\d", forward) == re.findall(r"\d", backward)[::-1] == [str(n + 1) for n in range(len(word))]
-    assert list(problem.answer.lower()) == list(word)[::-1] and problem.hint.replace(" ", "") == word.upper()
-    assert word in re.findall("[a-z]+", problem.question)
+    assert forward.split(" ") == [f"{letter}{place}" for place, letter in enumerate(word.upper(), 1)]
+    assert backward.split(" ") == forward.split(" ")[::-1]
+    assert problem.answer == " ".join(re.findall("[A-Z]", backward))
+    assert problem.hint == f"{len(word)} letters, {problem.answer[0]} first."
 
 
 @given(seeds)
-def test_words_sorted(random):
-    operands = draw_operands(random, PROBLEMS["sort"])
-    problem = spelling.sorting(random, operands)
-    assert ", ".join(operands) in problem.question
-    before, after = ([entry.split(" ") for entry in part.split(", ")] for part in problem.worked.split(". "))
-    assert [word for _, word in before] == list(operands)
-    starts = [start for start, _ in after]
-    assert sorted(starts) == starts and len(set(starts)) == len(starts)
-    assert all(word[:3].upper() == start for start, word in before + after)
-    assert problem.answer.split(", ") == [word for _, word in after] == sorted(operands)
+def test_letters_sorted(random):
+    (word,) = operands = draw_operands(random, PROBLEMS["sort"])
+    problem = letters.sorting(random, operands)
+    assert spelled(problem.question) == word and len(word) <= 5
+    steps = problem.worked.split(", ")
+    assert [sorted(word[: place + 1].upper()) for place in range(len(word))] == [step.split(" ") for step in steps]
+    assert problem.answer == steps[-1] and problem.hint == f"{problem.answer[0]} first."
 
 
 @given(seeds)

@@ -19,25 +19,25 @@ import tiktoken
 
 from minioss.text.harmony.messages import Developer, Function, Message, Namespace, System
 from minioss.text.harmony.rendering import render_prompt
-from minioss.training.corpus import arithmetic, spelling
+from minioss.training.corpus import arithmetic, letters
 from minioss.training.corpus.drawing import expand, pick
 from minioss.training.corpus.functions import Offer, offer
 from minioss.training.corpus.problem import Kind, Operands, Problem, draw, draw_operands
 from minioss.training.corpus.talk import small_talk, story_on_demand
 
-PROBLEMS = {kind.name: kind for kind in (*arithmetic.KINDS, *spelling.KINDS)}
+PROBLEMS = {kind.name: kind for kind in (*arithmetic.KINDS, *letters.KINDS)}
 
 # How often a turn is of a kind. "multiply" and "weather" need a function; a product of the "table" does not.
 KINDS = {
-    "add": 0.19,
-    "subtract": 0.19,
-    "compare": 0.06,
-    "count": 0.11,
-    "reverse": 0.11,
+    "add": 0.18,
+    "subtract": 0.2,
+    "compare": 0.12,
+    "count": 0.12,
+    "reverse": 0.1,
     "sort": 0.08,
-    "multiply": 0.14,
-    "table": 0.03,
-    "weather": 0.03,
+    "multiply": 0.1,
+    "table": 0.02,
+    "weather": 0.02,
     "talk": 0.03,
     "story": 0.03,
 }

@@ -29,8 +29,8 @@ TALKS = (
         "[What can you do|What are you able to do|How can you help me|What can I ask you][?|]",
         "The user asks what I can do. I name my tasks.",
         "I name my tasks.",
-        "I can tell simple stories, add, subtract and compare small numbers, count letters, reverse and sort "
-        "words, and call functions that you offer me.",
+        "I can tell simple stories, add, subtract and compare small numbers, count, reverse and sort "
+        "letters, and call functions that you offer me.",
     ),
     Talk(
         "[Who are you|What are you|What is your name|Tell me about yourself][?|]",

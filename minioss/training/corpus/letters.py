@@ -1,8 +1,7 @@
-"""Counting letters, reversing and sorting words, worked by spelling them out.
+"""Counting, reversing and sorting the letters of words that are spelled out.
 
-The model sees a word as one or two tokens and must know by heart how they are spelled. Letters are
-written as capitals, which the tokenizer never merges: each is one token, so that a spelled word can be
-counted and read backward.
+A word is one or two tokens, and which letters it has would have to be learnt by heart. So the questions spell
+it, in capitals with spaces between them, each of which is one token: L A D D E R.
 """
 
 import re
@@ -11,32 +10,33 @@ from functools import cache
 
 import numpy as np
 
-from minioss.training.corpus.drawing import expand, pick, several
+from minioss.training.corpus.drawing import expand, pick
 from minioss.training.corpus.problem import Kind, Operands, Problem
 from minioss.training.corpus.tales import tales
 
 LEAST_OFTEN, SHORTEST, LONGEST = 10, 3, 8
+# Longer words are not sorted.
+LONGEST_SORTED = 5
 
 COUNTING = (
-    "How many times does the letter {letter} occur in the word {word}?",
-    "How often does {letter} occur in {word}?",
-    'How many times does the letter "{letter}" occur in the word "{word}"?',
-    "Count the letter {letter} in the word {word}.",
-    "How many {letter}'s are in {word}?",
-    "How many letters {letter} are there in the word {word}?",
+    "How many times does the letter {letter} occur in {letters}?",
+    "How often does {letter} occur in {letters}?",
+    "Count the letter {letter} in {letters}.",
+    "How many {letter}'s are in {letters}?",
+    "How many letters {letter} are there in the word {letters}?",
 )
 REVERSING = (
-    "Reverse the word {word}.",
-    "Write the word {word} backward[s|].",
-    'Reverse the word "{word}".',
-    "What is {word} [spelled backward|in reverse]?",
-    "Spell {word} backward[s|].",
+    "Reverse {letters}.",
+    "Reverse the word {letters}.",
+    "Write {letters} backward[s|].",
+    "What is {letters} [backward|in reverse]?",
+    "Put the letters {letters} in reverse order.",
 )
 SORTING = (
-    "Sort these words[ alphabetically|]: {words}",
-    "Sort the words {words}.",
-    "Put these words in [alphabetical order|the order of the alphabet]: {words}",
-    "What is the alphabetical order of {words}?",
+    "Sort the letters {letters}.",
+    "Sort {letters}[ alphabetically|].",
+    "Put the letters {letters} in [alphabetical order|the order of the alphabet].",
+    "What is the alphabetical order of {letters}?",
 )
 
 
@@ -64,10 +64,10 @@ def one_word(random: np.random.Generator) -> Operands:
     return (pick(random, words()),)
 
 
-def some_words(random: np.random.Generator) -> Operands:
-    """Three to five words that differ in their first three letters."""
-    drawn = several(random, words(), int(random.integers(3, 6)))
-    return tuple(drawn) if len({word[:3] for word in drawn}) == len(drawn) else some_words(random)
+def short_word(random: np.random.Generator) -> Operands:
+    """A word that is not too long to be sorted."""
+    (word,) = operands = one_word(random)
+    return operands if len(word) <= LONGEST_SORTED else short_word(random)
 
 
 def counting(random: np.random.Generator, operands: Operands) -> Problem:
@@ -76,13 +76,14 @@ def counting(random: np.random.Generator, operands: Operands) -> Problem:
     Examples
     --------
     >>> problem = counting(np.random.default_rng(0), ("d", "ladder"))
-    >>> problem.worked, problem.hint
-    ('D in L:0 A:0 D:1 D:2 E:2 R:2', 'D in L A D D E R')
+    >>> problem.worked, problem.hint, problem.answer
+    ('D in L:0 A:0 D:1 D:2 E:2 R:2', 'D in L A D D E R', '2')
     """
     letter, word = operands
     steps = [f"{spelled.upper()}:{word[: place + 1].count(letter)}" for place, spelled in enumerate(word)]
-    question = expand(random, pick(random, COUNTING), {"letter": letter, "word": word})
+    slots = {"letter": letter.upper(), "letters": spelled_out(word)}
     start = f"{letter.upper()} in "
+    question = expand(random, pick(random, COUNTING), slots)
     return Problem(question, start + " ".join(steps), start + spelled_out(word), str(word.count(letter)))
 
 
@@ -93,28 +94,29 @@ def reversing(random: np.random.Generator, operands: Operands) -> Problem:
     --------
     >>> problem = reversing(np.random.default_rng(0), ("ladder",))
     >>> problem.worked, problem.hint, problem.answer
-    ('L1 A2 D3 D4 E5 R6, R6 E5 D4 D3 A2 L1', 'L A D D E R', 'REDDAL')
+    ('L1 A2 D3 D4 E5 R6, R6 E5 D4 D3 A2 L1', '6 letters, R first.', 'R E D D A L')
     """
     (word,) = operands
     numbered = [f"{letter}{place}" for place, letter in enumerate(word.upper(), 1)]
     worked = f"{' '.join(numbered)}, {' '.join(reversed(numbered))}"
-    question = expand(random, pick(random, REVERSING), {"word": word})
-    return Problem(question, worked, spelled_out(word), word.upper()[::-1])
+    question = expand(random, pick(random, REVERSING), {"letters": spelled_out(word)})
+    hint = f"{len(word)} letters, {word[-1].upper()} first."
+    return Problem(question, worked, hint, spelled_out(word[::-1]))
 
 
 def sorting(random: np.random.Generator, operands: Operands) -> Problem:
-    """Words in alphabetical order.
+    """The letters of a word in alphabetical order, each put at its place among those before it.
 
     Examples
     --------
-    >>> problem = sorting(np.random.default_rng(0), ("plum", "fig", "pear"))
+    >>> problem = sorting(np.random.default_rng(0), ("plum",))
     >>> problem.worked, problem.hint, problem.answer
-    ('PLU plum, FIG fig, PEA pear. FIG fig, PEA pear, PLU plum', 'P, F, P', 'fig, pear, plum')
+    ('P, L P, L P U, L M P U', 'L first.', 'L M P U')
     """
-    before, after = (", ".join(f"{word[:3].upper()} {word}" for word in some) for some in (operands, sorted(operands)))
-    question = expand(random, pick(random, SORTING), {"words": ", ".join(operands)})
-    hint = ", ".join(word[0].upper() for word in operands)
-    return Problem(question, f"{before}. {after}", hint, ", ".join(sorted(operands)))
+    (word,) = operands
+    steps = [spelled_out("".join(sorted(word[: place + 1]))) for place in range(len(word))]
+    question = expand(random, pick(random, SORTING), {"letters": spelled_out(word)})
+    return Problem(question, ", ".join(steps), f"{min(word).upper()} first.", steps[-1])
 
 
 def spelled_out(word: str) -> str:
@@ -125,5 +127,5 @@ def spelled_out(word: str) -> str:
 KINDS = (
     Kind("count", letter_and_word, counting, ordered=True),
     Kind("reverse", one_word, reversing, ordered=True),
-    Kind("sort", some_words, sorting),
+    Kind("sort", short_word, sorting, ordered=True),
 )
