@@ -1,7 +1,7 @@
 """Counting, reversing and sorting the letters of words that are spelled out.
 
 A word is one or two tokens, and which letters it has would have to be learnt by heart. So the questions spell
-it, in capitals with spaces between them, each of which is one token: L A D D E R.
+it, in capitals with spaces between them: L A D D E R. Such a letter is one token, or two (X and Z).
 """
 
 import re
