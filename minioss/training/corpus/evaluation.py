@@ -1,5 +1,6 @@
 """Questions that the model has never seen, with their answers."""
 
+from itertools import cycle, islice
 from typing import NamedTuple
 from zlib import crc32
 
@@ -11,6 +12,8 @@ from minioss.training.corpus.functions import Offer, offer
 from minioss.training.corpus.problem import Kind, Operands, draw_operands
 
 KINDS = PROBLEMS | {"multiply": MULTIPLYING}
+# So many draws for each question find all that is held out, where that is not enough: of the short words, 277.
+DRAWS = 20
 
 
 class Question(NamedTuple):
@@ -31,7 +34,7 @@ class Question(NamedTuple):
 
 
 def questions(name: str, effort: str, count: int = 500, functions: bool = False) -> list[Question]:
-    """Held-out questions of a kind, each about something else; for every effort the same.
+    """Held-out questions of a kind, all different; for every effort the same.
 
     Parameters
     ----------
@@ -41,18 +44,22 @@ def questions(name: str, effort: str, count: int = 500, functions: bool = False)
     functions : whether a function that multiplies is offered
     """
     random = np.random.default_rng([crc32(name.encode()), count])
-    return [
-        _question(random, KINDS[name], operands, effort, functions)
-        for operands in held_out_operands(random, KINDS[name], count)
-    ]
+    found: dict[str, Question] = {}
+    for operands in held_out_operands(random, KINDS[name], count):
+        question = _question(random, KINDS[name], operands, effort, functions)
+        while question.messages[-1].content in found:  # of what is asked about twice, in another way
+            question = _question(random, KINDS[name], operands, effort, functions)
+        found[question.messages[-1].content] = question
+    return list(found.values())
 
 
 def held_out_operands(random: np.random.Generator, kind: Kind, count: int) -> list[Operands]:
-    """What the questions are about: different ones, none of which was trained on."""
+    """What the questions are about, none of which was trained on. Where there are fewer than asked for, they come again."""
     found: dict[Operands, None] = {}
-    while len(found) < count:
-        found[draw_operands(random, kind, held_out=True)] = None
-    return list(found)
+    for _ in range(DRAWS * count):
+        if len(found) < count:
+            found[draw_operands(random, kind, held_out=True)] = None
+    return list(islice(cycle(found), count))
 
 
 def _question(random: np.random.Generator, kind: Kind, operands: Operands, effort: str, functions: bool) -> Question:
