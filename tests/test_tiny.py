@@ -57,7 +57,7 @@ def test_it_predicts_tales_better_than_counting(model, encoding):
     assert model_loss(model, [encoding.encode_ordinary(held_out_tales()[1])], 512) < TRIGRAMS - 0.2
 
 
-@pytest.mark.parametrize("name", ["add", "subtract"])
+@pytest.mark.parametrize("name", ["add", "subtract", "compare", "count", "reverse"])
 def test_it_reasons(model, encoding, name):
     found = abilities(model, encoding, questions(name, "high", 40))
     assert found.right >= 0.9 and found.well_formed == 1 and found.called == 0
