@@ -8,7 +8,7 @@ Token ids are drawn at random, always the same ones; nothing is sampled from the
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,8 @@ from minioss.prompts import TOKENS_PER_PIECE
 FIRST_PROMPT = 16
 BUFFER_BYTES = 10**9
 READS = 7
+# Smaller arrays are read before all threads are awake.
+LARGE_BYTES = 2**20
 # A prompt runs until it has taken a second, but not more often than this.
 RUNS = 5
 
@@ -134,6 +136,8 @@ def measure(
           dense, cache
         - ``machine``: read_gigabytes_per_second (mean of the next two), read_before… and
           read_after_gigabytes_per_second (medians of several), read_buffer_bytes,
+          weights_gigabytes_per_second (at which a token's large matrices are read where they
+          lie: some memory is slower; None where none is large),
           product (what multiplies prompts in the kernels), peak_gigaops_per_second (of it)
         - ``opening``: open_seconds, first_token_seconds (those included), first_prompt_tokens
         - ``prefill``, a list: prompt_tokens, seconds (the median of the runs), tokens_per_second,
@@ -167,6 +171,7 @@ def measure(
     memory = {**_memory(Path(folder)), "peak_bytes": peak_memory}
     limits = {
         **_mean_rate(before, _read_rate(model)),
+        "weights_gigabytes_per_second": _weights_rate(model),
         "product": kernels.products().get(model.activations),
         "peak_gigaops_per_second": peak and peak / 1e9,
     }
@@ -330,6 +335,30 @@ def _mean_rate(before: tuple[float, int] | None, after: tuple[float, int] | None
         "read_after_gigabytes_per_second": after[0] / 1e9 if known else None,
         "read_buffer_bytes": min(before[1], after[1]) if known else None,
     }
+
+
+def _weights_rate(model: Model) -> float | None:
+    """Gigabytes a second at which the threads read what a token reads, one large matrix after the other."""
+    found = [each for each in _matrices(model) if each.nbytes >= LARGE_BYTES and each.flags.c_contiguous]
+    if kernels.MISSING or not found:
+        return None
+    runs = [
+        sum(kernels.read_seconds(each.reshape(-1).view(np.uint8), _threads(model)) for each in found)
+        for _ in range(READS)
+    ]
+    return sum(each.nbytes for each in found) / median(runs) / 1e9
+
+
+def _matrices(model: Model) -> Iterator[NDArray]:
+    """The stored numbers of the matrices that a token needs, without scales; of the experts, the first few."""
+    weights = [model.weights.unembedding]
+    for layer in model.weights.layers:
+        attention, experts = layer.attention, layer.experts
+        weights += [each.weight for each in (attention.query, attention.key, attention.value, attention.output)]
+        for index in range(model.config.num_experts_per_tok):
+            weights += [experts.gate_up[index], experts.down[index]]
+    for weight in weights:
+        yield next((getattr(weight, name) for name in ("bits", "blocks", "integers") if hasattr(weight, name)), weight)
 
 
 def _memory(folder: Path) -> dict[str, Any]:

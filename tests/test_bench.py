@@ -21,6 +21,7 @@ KEYS = {
         "read_before_gigabytes_per_second",
         "read_after_gigabytes_per_second",
         "read_buffer_bytes",
+        "weights_gigabytes_per_second",
         "product",
         "peak_gigaops_per_second",
     ],
@@ -80,6 +81,23 @@ def test_json_has_the_documented_keys(folder, capsys):
     assert [row["depth_tokens"] for row in result["decode"]] == [0, 7]
     assert result["batch"]["prompts"] == 3
     assert all(np.isfinite(number) and number >= 0 for number in numbers(result))
+
+
+@pytest.mark.skipif(bool(kernels.MISSING), reason="the extension is not built")
+@pytest.mark.parametrize("dense", ["bfloat16", "int8"])
+def test_weights_are_read_where_they_lie(folder, dense, monkeypatch, capsys):
+    assert "where they lie" not in quick(folder, "--prompt-tokens", "4", capsys=capsys)  # too small to tell
+    monkeypatch.setattr(bench, "LARGE_BYTES", 1)
+    read = []
+    monkeypatch.setattr(kernels, "read_seconds", lambda array, threads: read.append(array.nbytes) or 1e-9 * array.nbytes)
+    result = measure(folder, Plan((4,), (0,), 1), dense=dense)
+    assert result["machine"]["weights_gigabytes_per_second"] == pytest.approx(1)
+    model = minioss.load(folder, dense=dense)
+    found = parts(model.weights, model.config)
+    # Biases, scales, norms and the router are left out.
+    some = found["attention"].nbytes_read + found["experts"].nbytes_read + found["unembedding"].nbytes_read
+    assert 0.85 * some < sum(each for each in read if each != bench.BUFFER_BYTES) / bench.READS < some
+    assert "and the weights of a token where they lie at 1.0 GB/s" in quick(folder, "--dense", dense, capsys=capsys)
 
 
 @pytest.mark.skipif(bool(kernels.MISSING), reason="the extension is not built")

@@ -71,9 +71,10 @@ def _limits(machine: dict, threads: int) -> list[tuple[str, str]]:
     if read is None or peak is None:
         return [("machine", "its limits are not measured: the extension is not built")]
     before, after = machine["read_before_gigabytes_per_second"], machine["read_after_gigabytes_per_second"]
-    buffer = size(machine["read_buffer_bytes"])
+    buffer, weights = size(machine["read_buffer_bytes"]), machine["weights_gigabytes_per_second"]
     return [
         ("machine", f"{threads} thread(s) read {read:.1f} GB/s: {before:.1f} before, {after:.1f} after, from {buffer}"),
+        *([("", f"and the weights of a token where they lie at {weights:.1f} GB/s")] if weights else []),
         ("", f"and multiply at {peak:.0f} GFLOP/s: {machine['product']}"),
     ]
 
