@@ -89,7 +89,9 @@ def test_weights_are_read_where_they_lie(folder, dense, monkeypatch, capsys):
     assert "where they lie" not in quick(folder, "--prompt-tokens", "4", capsys=capsys)  # too small to tell
     monkeypatch.setattr(bench, "LARGE_BYTES", 1)
     read = []
-    monkeypatch.setattr(kernels, "read_seconds", lambda array, threads: read.append(array.nbytes) or 1e-9 * array.nbytes)
+    monkeypatch.setattr(
+        kernels, "read_seconds", lambda array, threads: read.append(array.nbytes) or 1e-9 * array.nbytes
+    )
     result = measure(folder, Plan((4,), (0,), 1), dense=dense)
     assert result["machine"]["weights_gigabytes_per_second"] == pytest.approx(1)
     model = minioss.load(folder, dense=dense)

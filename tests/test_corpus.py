@@ -511,7 +511,11 @@ def test_there_are_enough_questions(name):
     assert asked[0] == asked[1] and len(asked[0]) == len(set(asked[0])) == 500
     operands = held_out_operands(np.random.default_rng(1), EVALUATED[name], 500)
     different = 277 if name == "sort" else 500  # words of up to five letters
-    assert len(operands) == 500 and len(set(operands)) == different and all(is_held_out(EVALUATED[name], each) for each in operands)
+    assert (
+        len(operands) == 500
+        and len(set(operands)) == different
+        and all(is_held_out(EVALUATED[name], each) for each in operands)
+    )
     for question in by_effort[0]:
         assert (question.call is not None) == (question.result is not None) == functions
         assert isinstance(question.answer, str) and question.answer
