@@ -114,12 +114,12 @@ def read_bandwidth(threads: int) -> float:
 
 
 def table(turns: list[dict[str, Any]]) -> str:
-    lines = [f"{'':16}{ENGINES[0]:>24}{ENGINES[1]:>24}{'ratio':>8}"]
+    lines = [f"{'':16}{ENGINES[0]:>27}{ENGINES[1]:>27}{'ratio':>8}"]
     for what in turns[0]["figures"]:
         found = [[turn["figures"][what] for turn in turns if turn["engine"] == name] for name in ENGINES]
         cells = [f"{statistics.median(row):.2f} ({min(row):.2f} to {max(row):.2f})" for row in found]
         ratio = statistics.median(found[1]) / statistics.median(found[0])
-        lines.append(f"{what:16}{cells[0]:>24}{cells[1]:>24}{ratio:>8.2f}")
+        lines.append(f"{what:16}{cells[0]:>27}{cells[1]:>27}{ratio:>8.2f}")
     about = {turn["engine"]: turn["about"] for turn in turns}
     return "\n".join(["", "medians, with the smallest and largest", *lines, "", *map(": ".join, about.items())])
 
