@@ -321,7 +321,9 @@ cdef class Maps:
         cdef Packed packed = pack(weight)
         if packed is None or packed.matrices != 1 or x_TD.shape != (len(x_TD), packed.length):
             return False
-        if self.count and packed.format != self.each[0].matrix.format or bias is not None and bias.shape != (packed.rows,):
+        if bias is not None and bias.shape != (packed.rows,):
+            return False
+        if self.count and packed.format != self.each[0].matrix.format:
             return False
         product_TN = np.empty((len(x_TD), packed.rows), np.float32)
         cdef Biases biases = None if bias is None else Biases(bias[None])
@@ -479,6 +481,26 @@ cdef class Biases:
         self.bias.length = self.held.shape[1]
 
 
+cdef inline Py_ssize_t tasks_of(Matrix matrix) noexcept nogil:
+    """In how many tasks an expert's rows are multiplied."""
+    return <Py_ssize_t>((matrix.rows + TASK_ROWS - 1) // TASK_ROWS)
+
+
+cdef void multiply_stretch(
+    const Simd *level, Precision precision, Segments pairs, Matrix first_expert, Py_ssize_t index, Py_ssize_t stretches,
+    const uint8_t *laid_out, size_t a_token, float *y, uint8_t *panel) noexcept nogil:
+    """A stretch of the tasks that multiply every chosen expert's rows by its tokens."""
+    cdef Py_ssize_t rows = first_expert.rows, a_segment = tasks_of(first_expert), tasks = pairs.segments * a_segment
+    cdef Py_ssize_t task, u, first
+    cdef Matrix matrix
+    for task in range(start_of_stretch(index, stretches, tasks), start_of_stretch(index + 1, stretches, tasks)):
+        u, first = task // a_segment, task % a_segment * TASK_ROWS
+        matrix = later(first_expert, pairs.expert[u])
+        multiply_rows(
+            level, precision, &matrix, first, min(rows - first, <Py_ssize_t>TASK_ROWS),
+            laid_out + pairs.slot[u] * a_token, pairs.count[u], y + pairs.slot[u] * rows, rows, panel)
+
+
 cdef _mixed(
     x_TD, routing, weights, expert_P, Packed gate_up, Packed down, float alpha, float limit, int threads,
     Precision precision):
@@ -490,7 +512,7 @@ cdef _mixed(
     cdef const float[::1] share = np.ascontiguousarray(routing.weight_TA, np.float32).reshape(-1)
     cdef const float[:, ::1] x = np.ascontiguousarray(x_TD)
     cdef const Simd *level = simd
-    cdef Matrix first_up = gate_up.first(), first_down = down.first(), matrix
+    cdef Matrix first_up = gate_up.first(), first_down = down.first()
     cdef size_t x_bytes = token_bytes(level, precision, gate_up.format, D)
     cdef size_t activation_bytes = token_bytes(level, precision, down.format, F)
     cdef size_t a_panel = max(
@@ -505,11 +527,10 @@ cdef _mixed(
     y_TD = np.zeros((T, D), np.float32)
     cdef float[:, ::1] y = y_TD
     cdef uint8_t *panel = NULL
-    cdef Py_ssize_t up_tasks = (2 * F + TASK_ROWS - 1) // TASK_ROWS, down_tasks = (D + TASK_ROWS - 1) // TASK_ROWS
     cdef bint few = T * A <= DOT_TOKENS * pairs.segments
-    cdef Py_ssize_t tasks_up = pairs.segments * up_tasks, stretches_up = stretches_of(tasks_up, threads, few)
-    cdef Py_ssize_t tasks_down = pairs.segments * down_tasks, stretches_down = stretches_of(tasks_down, threads, few)
-    cdef Py_ssize_t index, task, u, a, t, slot, count, first
+    cdef Py_ssize_t stretches_up = stretches_of(pairs.segments * tasks_of(first_up), threads, few)
+    cdef Py_ssize_t stretches_down = stretches_of(pairs.segments * tasks_of(first_down), threads, few)
+    cdef Py_ssize_t index, u, a, t, slot, count
     with nogil, parallel(num_threads=threads):
         panel = panels.start + threadid() * a_panel
         for index in prange(pairs.blocks, schedule="dynamic"):
@@ -519,15 +540,9 @@ cdef _mixed(
                 level, precision, gate_up.format, &x[0, 0], D, &pairs.token[slot], count, pairs.count[u], D,
                 laid_out.start + slot * x_bytes, panel)
         for index in prange(stretches_up, schedule="dynamic"):
-            for task in range(
-                start_of_stretch(index, stretches_up, tasks_up), start_of_stretch(index + 1, stretches_up, tasks_up)
-            ):
-                u, first = task // up_tasks, task % up_tasks * TASK_ROWS
-                slot = pairs.slot[u]
-                matrix = later(first_up, pairs.expert[u])
-                multiply_rows(
-                    level, precision, &matrix, first, min(2 * F - first, <Py_ssize_t>TASK_ROWS),
-                    laid_out.start + slot * x_bytes, pairs.count[u], hidden + slot * 2 * F, 2 * F, panel)
+            multiply_stretch(
+                level, precision, pairs, first_up, index, stretches_up, laid_out.start, x_bytes, hidden,
+                panel)
         for index in prange(pairs.blocks, schedule="dynamic"):
             u, slot = pairs.block_segment[index], pairs.block_slot[index]
             count = min(pairs.slot[u] + pairs.count[u] - slot, <Py_ssize_t>BLOCK_TOKENS)
@@ -538,15 +553,9 @@ cdef _mixed(
                 level, precision, down.format, activation + slot * F, F, NULL, count, pairs.count[u], F,
                 laid_out.start + slot * activation_bytes, panel)
         for index in prange(stretches_down, schedule="dynamic"):
-            for task in range(
-                start_of_stretch(index, stretches_down, tasks_down), start_of_stretch(index + 1, stretches_down, tasks_down)
-            ):
-                u, first = task // down_tasks, task % down_tasks * TASK_ROWS
-                slot = pairs.slot[u]
-                matrix = later(first_down, pairs.expert[u])
-                multiply_rows(
-                    level, precision, &matrix, first, min(D - first, <Py_ssize_t>TASK_ROWS),
-                    laid_out.start + slot * activation_bytes, pairs.count[u], result + slot * D, D, panel)
+            multiply_stretch(
+                level, precision, pairs, first_down, index, stretches_down, laid_out.start, activation_bytes, result,
+                panel)
         for t in prange(T, schedule="static"):
             for a in range(A):
                 slot = pairs.slot_of_pair[t * A + a]
