@@ -57,7 +57,7 @@ AVX512 INLINE __m512 decoded(__m512i codes, int k, __m512 table)
     return _mm512_permutexvar_ps(_mm512_srli_epi32(codes, 4 * k), table);
 }
 
-/* Sixteen blocks of each row, of which `blocks` are left, for one row and up to four tokens or for several rows and one. */
+/* Sixteen blocks of each row, of which `blocks` are left, for several rows and tokens. */
 AVX512 INLINE void add_blocks(const size_t rows, const size_t tokens, const int edge, const uint8_t *codes, size_t apart,
                               const uint8_t *scales, size_t scales_apart, size_t blocks, const float *x, size_t stride,
                               __m512 *sums, __mmask16 *edges)
